@@ -1,0 +1,111 @@
+"""What several tests share: a local mirror that misbehaves on demand, small images, good params."""
+
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from thaw.fashion_mnist import GrayImages
+from thaw.params import Params
+from thaw.runtime import configure
+
+ROOT = Path(__file__).parents[1]
+# As every stage does first; TensorFlow takes its thread pools from the first that asks.
+configure(seed=0, threads=2)
+
+
+@dataclass
+class Mirror:
+    """A local HTTP server: what it serves, how it behaves, what it was asked."""
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    behaviour: str = "serve"  # serve | cut | stall | missing | flaky: fails once, then serves
+    asked: list[str] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    state = Mirror()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.rsplit("/", 1)[-1]
+            state.asked.append(name)
+            if state.behaviour == "missing" or name not in state.files:
+                self.send_error(404)
+                return
+            if state.behaviour == "flaky" and state.asked.count(name) == 1:
+                self.send_error(503)
+                return
+            content = state.files[name]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            half = content[: len(content) // 2]
+            self.wfile.write(content if state.behaviour in ("serve", "flaky") else half)
+            if state.behaviour == "stall":
+                self.wfile.flush()
+                state.released.wait(30)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.url = f"http://127.0.0.1:{server.server_port}/"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield state
+    state.released.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def entries() -> dict[str, Any]:
+    """The repository's params.yaml, to be changed at will."""
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+@pytest.fixture
+def write_params(tmp_path: Path) -> Callable[[Any], Path]:
+    def write(content: Any) -> Path:
+        text = content if isinstance(content, str) else yaml.safe_dump(content)
+        (tmp_path / "params.yaml").write_text(text)
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def params(entries: dict[str, Any]) -> Params:
+    """Valid params of a size that tests can afford."""
+    small = {"samples": {"train": 60, "validation": 20, "test": 20}}
+    small |= {"baseline": {"images": 10, "linear_images": 40}}
+    for name in ("train_frozen", "train_full", "train_partial"):
+        small[name] = entries[name] | {"images": 0, "epochs": 2, "batch_size": 16}
+    small["diagnose"] = entries["diagnose"] | {"images": 20, "validation_images": 20}
+    return Params.model_validate(entries | small)
+
+
+def gray_images(count: int, seed: int = 0) -> GrayImages:
+    """Return images whose class shows: a bright square at a place that depends on the label."""
+    labels = np.arange(count) % 10
+    images = np.random.default_rng(seed).integers(0, 60, (count, 28, 28), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        row, column = 5 * (label // 5) + 4, 5 * (label % 5) + 1
+        image[row : row + 5, column : column + 5] = 250
+    return GrayImages(images, labels.astype(np.int64))
+
+
+@pytest.fixture
+def gray() -> Callable[..., GrayImages]:
+    return gray_images

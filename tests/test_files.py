@@ -1,0 +1,152 @@
+import errno
+import shutil
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from thaw.errors import ThawError
+from thaw.files import (
+    atomic_file,
+    atomic_folder,
+    read_csv,
+    read_json,
+    require_space,
+    write_csv,
+    write_json,
+)
+from thaw.stage import explain, run
+
+
+def write_half(place: AbstractContextManager[Path]) -> None:
+    with place as scratch:
+        (scratch / "half" if scratch.is_dir() else scratch).write_text("half")
+        raise RuntimeError
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "sub" / "file.weights.h5"
+    with atomic_file(path) as scratch:
+        assert scratch.name.endswith(".weights.h5"), "Keras insists on the suffix"
+        scratch.write_text("old")
+    with pytest.raises(RuntimeError):
+        write_half(atomic_file(path))
+    assert path.read_text() == "old"
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    for name in ("one", "two"):
+        with atomic_folder(folder) as scratch:
+            (scratch / name).write_text(name)
+    assert [entry.name for entry in folder.iterdir()] == ["two"]
+    with pytest.raises(RuntimeError):
+        write_half(atomic_folder(folder))
+    assert [entry.name for entry in folder.iterdir()] == ["two"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_comes_back_if_its_replacement_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    with atomic_folder(folder) as scratch:
+        (scratch / "one").write_text("one")
+    move, moved = Path.replace, []
+
+    def fail_second(self: Path, target: Path) -> Path:
+        moved.append(self)
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail_second)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(folder) as scratch:
+        (scratch / "two").write_text("two")
+    assert [entry.name for entry in folder.iterdir()] == ["one"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_space_is_asked_for_before_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100_000_000))
+    require_space(tmp_path / "not" / "there", 50_000_000)
+    with pytest.raises(OSError, match=r"112 MB are needed, 100 MB are free") as caught:
+        require_space(tmp_path / "not" / "there", 80_000_000)
+    assert "no space left" in explain(caught.value)
+
+
+def test_metrics_are_sorted_and_rounded(tmp_path: Path) -> None:
+    write_json(tmp_path / "m.json", {"b": 0.123456, "a": "text", "c": 3})
+    assert (tmp_path / "m.json").read_text() == '{\n  "a": "text",\n  "b": 0.1235,\n  "c": 3\n}\n'
+    assert read_json(tmp_path / "m.json") == {"a": "text", "b": 0.1235, "c": 3}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_metrics_that_are_no_numbers_are_not_written(tmp_path: Path, value: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "m.json", {"loss": value})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [None, "", "[1]", "{", "\ufffe"])
+def test_json_that_cannot_be_read_is_named(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "m.json").write_text(content)
+    with pytest.raises(ThawError, match=r"m\.json .*dvc repro"):
+        read_json(tmp_path / "m.json")
+
+
+def test_csv_comes_back(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", ("a", "b"), [(1, "x,y"), (2, "z")])
+    assert read_csv(tmp_path / "t.csv") == [{"a": "1", "b": "x,y"}, {"a": "2", "b": "z"}]
+
+
+def test_csv_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(ThawError, match=r"t\.csv .*dvc repro"):
+        read_csv(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "data/x"), r"data/x: .*no space left"),
+        (OSError("Can't write data (errno = 28, No space left on device)"), "no space left"),
+        (PermissionError(errno.EACCES, "Permission denied", "data/x"), "may not be written"),
+    ],
+)
+def test_what_the_disk_refuses_is_explained(error: OSError, said: str) -> None:
+    pattern = pytest.raises(SystemExit, match=rf"error in stage s: .*{said}.*Received: ")
+    with pattern:
+        run("s", lambda: raise_(error))
+
+
+def raise_(error: BaseException) -> str:
+    raise error
+
+
+def test_other_errors_keep_their_traceback() -> None:
+    with pytest.raises(FileNotFoundError):
+        explain(FileNotFoundError(errno.ENOENT, "gone"))
+    with pytest.raises(ZeroDivisionError):
+        run("s", lambda: str(1 / 0))
+
+
+def test_a_stage_says_what_it_did_and_logs_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("s", lambda: "done")
+    assert capsys.readouterr().out == "s: done (0 s)\n"
+    assert ",s,0." in (tmp_path / ".thaw/timings.csv").read_text()
+
+
+def test_ctrl_c_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("s", lambda: raise_(KeyboardInterrupt()))
+    assert ended.value.code == 130
+    assert "run it again to go on" in capsys.readouterr().err

@@ -1,0 +1,11 @@
+"""thaw: how much of an ImageNet ResNet50 should you thaw to classify Fashion-MNIST?"""
+
+import os
+
+# TensorFlow reads these once, when it is first imported, so they are set before any module of
+# this package can import it. oneDNN's kernels round differently from Eigen's: which of the two
+# runs is part of the result, and may not hang on the user's shell.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+# Level 3 also drops the start-up notices about GPUs that are not there; Python errors remain.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

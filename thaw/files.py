@@ -1,0 +1,142 @@
+"""Writing files whole or not at all, and naming them by what is in them."""
+
+import csv
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from thaw.errors import ThawError
+
+SCRATCH = ".thaw-tmp-"
+"""What unfinished files and folders begin with; ignored by git and DVC, should a kill leave one."""
+_SPARE = 32_000_000
+"""Bytes that are left free, for what HDF5 writes around the data."""
+METRIC_DIGITS = 4
+"""Digits behind the point of every fraction and loss in `metrics/` (accuracy on 10,000 images
+has four)."""
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes `folder`'s place once the block ends without an error.
+
+    After an error `folder` is as it was before.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
+    old = scratch.with_name(f"{scratch.name}-old")
+    try:
+        scratch.chmod(0o777 & ~_umask())
+        yield scratch
+        if folder.exists():
+            folder.replace(old)
+        scratch.replace(folder)
+    finally:
+        if old.exists() and not folder.exists():
+            old.replace(folder)
+        for rest in (scratch, old):
+            shutil.rmtree(rest, ignore_errors=True)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path`, of the same suffixes, that replaces it once the block ends.
+
+    After an error `path` is as it was before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f"{SCRATCH}{os.getpid()}-{path.name}")
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Check that `size` bytes can be written to `folder`, which need not be there yet.
+
+    HDF5 does not survive a full disk: it crashes the process while it closes the file. So ask
+    first.
+
+    Raises:
+        OSError: ENOSPC, with what is needed and what is free.
+
+    """
+    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < size + _SPARE:
+        needed = f"{(size + _SPARE) / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free"
+        raise OSError(errno.ENOSPC, needed, str(folder))
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` as sorted, indented JSON; floats are rounded to `METRIC_DIGITS`."""
+    rounded = {
+        key: round(value, METRIC_DIGITS) if isinstance(value, float) else value
+        for key, value in content.items()
+    }
+    with atomic_file(path) as scratch:
+        scratch.write_text(json.dumps(rounded, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`.
+
+    Raises:
+        ThawError: the file is missing or holds no JSON object.
+
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ThawError(f"{path} cannot be read as JSON: {error}. {remedy()}") from error
+    if not isinstance(content, dict):
+        raise ThawError(f"{path} must hold a JSON object. Received: {content!r}. {remedy()}")
+    return content
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table with one header line; floats are written as they are given."""
+    with atomic_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return a table's rows by column name.
+
+    Raises:
+        ThawError: the file is missing or is not text.
+
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise ThawError(f"{path} cannot be read as CSV: {error}. {remedy()}") from error
+
+
+def remedy() -> str:
+    """What brings back a damaged file that a stage made."""
+    return "Run `dvc repro` to make it again."
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

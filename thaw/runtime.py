@@ -1,0 +1,21 @@
+"""Everything that a result may depend on besides params.yaml, fixed."""
+
+import keras
+import tensorflow as tf
+
+
+def configure(seed: int, threads: int) -> None:
+    """Make everything that follows depend on `seed` and `threads` alone.
+
+    Seeds Python, NumPy and Keras, and sets what the user's keras.json or shell could change. Call
+    it once, before any tensor is made: TensorFlow does not change its thread pools later.
+    """
+    keras.utils.set_random_seed(seed)
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+    tf.config.experimental.enable_op_determinism()
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
