@@ -1,0 +1,154 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from skimage.transform import resize
+
+from thaw import images
+from thaw.errors import ThawError
+from thaw.fashion_mnist import GrayImages
+from thaw.images import open_images, resize_gray, split, stratified, to_rgb, write_images
+from thaw.params import Params
+
+Gray = Callable[..., GrayImages]
+
+
+@pytest.mark.parametrize(
+    ("side", "size"), [(28, 32), (32, 33), (32, 64), (32, 100), (32, 223), (32, 224)]
+)
+def test_resizing_is_scikit_images_rounded(side: int, size: int) -> None:
+    gray = np.random.default_rng(size).integers(0, 256, (20, side, side), dtype=np.uint8)
+    expected = np.stack(
+        [resize(i, (size, size), order=1, mode="constant", preserve_range=True) for i in gray]
+    )
+    assert np.abs(resize_gray(gray, size) - expected).max() <= 0.5 + 1e-6
+
+
+def test_doubling_by_hand() -> None:
+    # Target pixels lie at -1/4, 1/4, 3/4, 5/4: weights 3/4 and 1/4, with zero outside the image.
+    small = np.array([[[0, 160], [0, 160]]], dtype=np.uint8)
+    edge, middle = [0, 40 * 0.75, 120 * 0.75, 120 * 0.75], [0, 40, 120, 120]
+    expected = np.array([edge, middle, middle, edge])
+    np.testing.assert_array_equal(resize_gray(small, 4)[0], expected)
+
+
+def test_resizing_sums_whole_numbers_only() -> None:
+    for size in (32, 57, 224):
+        operator, denominator = images.resize_operator(32, size)
+        reference = resize(np.eye(32), (size, 32), order=1, mode="constant")
+        np.testing.assert_allclose(operator / denominator, reference, atol=1e-12)
+        np.testing.assert_array_equal(operator, np.rint(operator))
+
+
+def test_the_notebooks_224_image_is_reached(gray: Gray) -> None:
+    small = resize_gray(gray(3).images, 32)
+    notebook = resize(to_rgb(small)[1], (224, 224), mode="constant")  # floats in [0, 1]
+    ours = to_rgb(resize_gray(small, 224))[1]
+    assert ours.shape == (224, 224, 3)
+    assert np.abs(ours - notebook * 255).max() <= 0.5 + 1e-6
+
+
+def test_stratified_keeps_the_classes_and_loses_nothing() -> None:
+    labels = np.repeat(np.arange(10), 30)
+    drawn, rest = stratified(labels, 50, seed=3)
+    np.testing.assert_array_equal(np.bincount(labels[drawn]), [5] * 10)
+    np.testing.assert_array_equal(np.sort(np.concatenate([drawn, rest])), np.arange(300))
+    np.testing.assert_array_equal(drawn, np.sort(drawn))
+    np.testing.assert_array_equal(drawn, stratified(labels, 50, seed=3)[0])
+    assert not np.array_equal(drawn, stratified(labels, 50, seed=4)[0])
+
+
+@pytest.mark.parametrize(("each", "count"), [(30, 0), (30, 300), (30, 295), (30, 4), (1, 5)])
+def test_stratified_may_draw_all_or_nearly_all_or_hardly_any(each: int, count: int) -> None:
+    labels = np.repeat(np.arange(10), each)
+    drawn, rest = stratified(labels, count, seed=0)
+    assert len(drawn) == (count or 300)
+    np.testing.assert_array_equal(np.sort(np.concatenate([drawn, rest])), np.arange(10 * each))
+
+
+def real_params(params: Params, **samples: int) -> Params:
+    return params.model_copy(update={"samples": params.samples.model_copy(update=samples)})
+
+
+def test_split_shares_no_image_and_keeps_test_apart(gray: Gray, params: Params) -> None:
+    train, test = gray(60_000), gray(1_000, seed=1)
+    parts = split(train, test, real_params(params, train=0, validation=2_000, test=0))
+    images.check_split(parts)
+    assert [len(parts[name].positions) for name in images.PARTS] == [58_000, 2_000, 1_000, 2]
+    assert not set(parts["train"].positions) & set(parts["validation"].positions)
+    assert parts["test"].gray is test
+    np.testing.assert_array_equal(
+        np.bincount(train.labels[parts["validation"].positions]), [200] * 10
+    )
+    np.testing.assert_array_equal(parts["examples"].gray.images[0], train.images[6])
+    np.testing.assert_array_equal(parts["examples"].gray.images[1], test.images[0])
+
+
+def test_an_overlap_is_refused(gray: Gray, params: Params) -> None:
+    parts = split(gray(100), gray(100), params)
+    parts["validation"] = parts["train"]
+    with pytest.raises(ThawError, match="overlap"):
+        images.check_split(parts)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, gray: Gray, params: Params) -> Path:
+    parts = split(gray(100), gray(100), params)
+    for size in (images.SMALL, images.LARGE):
+        write_images(tmp_path / f"rgb{size}.h5", parts, size)
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [32, 48, 224])
+def test_images_come_back_as_they_went_in(
+    folder: Path, gray: Gray, params: Params, size: int
+) -> None:
+    part = split(gray(100), gray(100), params)["train"]
+    small = resize_gray(part.gray.images[part.positions], 32)
+    expected = to_rgb(small if size == 32 else resize_gray(small, size))
+    opened = open_images(folder, size, "train")
+    assert len(opened) == 60
+    order = np.array([5, 0, 59, 5])
+    batch = opened.batch(order)
+    assert batch.dtype == np.uint8
+    np.testing.assert_array_equal(batch, expected[order])
+    np.testing.assert_array_equal(opened.labels, part.gray.labels[part.positions])
+
+
+def test_a_sample_is_stratified_and_reads_its_own_images(folder: Path) -> None:
+    opened = open_images(folder, 32, "train")
+    some = opened.sample(20, seed=1)
+    np.testing.assert_array_equal(np.bincount(some.labels), [2] * 10)
+    np.testing.assert_array_equal(some.batch(slice(3, 5)), opened.batch(some.rows[3:5]))
+    np.testing.assert_array_equal(some.positions, opened.positions[some.rows])
+    assert len(some.first(3)) == 3
+
+
+def test_the_large_version_is_compressed_to_a_third_of_itself_and_more(folder: Path) -> None:
+    # The three channels are equal, and only one of them may cost space.
+    with h5py.File(folder / "rgb224.h5") as file:
+        stored = file["train"]["images"]
+        assert stored.id.get_storage_size() < 60 * 224 * 224 * 3 / 3
+
+
+def test_files_are_the_same_bytes_at_every_run(folder: Path, gray: Gray, params: Params) -> None:
+    before = (folder / "rgb32.h5").read_bytes()
+    write_images(folder / "rgb32.h5", split(gray(100), gray(100), params), 32)
+    assert (folder / "rgb32.h5").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not HDF5 at all"])
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "rgb32.h5").write_bytes(content)
+    with pytest.raises(ThawError, match=r"rgb32\.h5 cannot be read.*dvc repro"):
+        open_images(tmp_path, 32, "train")
+
+
+def test_labels_outside_the_classes_are_refused(folder: Path) -> None:
+    with h5py.File(folder / "rgb32.h5", "r+") as file:
+        file["test"]["labels"][0] = 10
+    with pytest.raises(ThawError, match=r"labels must be 0 to 9"):
+        open_images(folder, 32, "test")

@@ -1,0 +1,168 @@
+import gzip
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import Mirror as Server
+
+from thaw import mirrors
+from thaw.errors import ThawError
+from thaw.fashion_mnist import RawFile
+from thaw.mirrors import Mirror, download, fetch_url
+
+CONTENT = {f"file-{i}": bytes([i]) * (1000 + i) for i in range(4)}
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four small files in place of the real ones; the code that checks them is the real one."""
+    files = tuple(
+        RawFile(name, len(content), hashlib.sha256(content).hexdigest())
+        for name, content in CONTENT.items()
+    )
+    monkeypatch.setattr(mirrors, "FILES", files)
+    monkeypatch.setattr(mirrors, "READ_TIMEOUT", 1.0)
+    monkeypatch.setattr(mirrors._fetch_file.retry, "wait", lambda state: 0.0)
+
+
+def packed() -> dict[str, bytes]:
+    return {f"{name}.gz": gzip.compress(content) for name, content in CONTENT.items()}
+
+
+def sources(*servers: Server) -> list[Mirror]:
+    return [
+        Mirror(f"server {i}", lambda to, s=s: fetch_url(s.url, to)) for i, s in enumerate(servers)
+    ]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_download_leaves_the_four_files_decompressed(mirror: Server, tmp_path: Path) -> None:
+    mirror.files = packed()
+    assert download(tmp_path / "raw", sources(mirror)) == "server 0"
+    assert contents(tmp_path / "raw") == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_files_that_are_there_are_not_fetched_again(mirror: Server, tmp_path: Path) -> None:
+    mirror.files = packed()
+    download(tmp_path / "raw", sources(mirror))
+    mirror.asked.clear()
+    assert download(tmp_path / "raw", sources(mirror)) == "already there"
+    assert mirror.asked == []
+
+
+def test_what_else_is_there_goes(mirror: Server, tmp_path: Path) -> None:
+    mirror.files = packed()
+    download(tmp_path / "raw", sources(mirror))
+    (tmp_path / "raw" / "left-over.gz").write_bytes(b"x")
+    (tmp_path / "raw" / "folder").mkdir()
+    download(tmp_path / "raw", sources(mirror))
+    assert contents(tmp_path / "raw") == CONTENT
+
+
+def test_a_passing_fault_is_tried_again(mirror: Server, tmp_path: Path) -> None:
+    mirror.files, mirror.behaviour = packed(), "flaky"
+    assert download(tmp_path / "raw", sources(mirror)) == "server 0"
+    assert mirror.asked.count("file-0.gz") == 2
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason", "tries"),
+    [
+        ("missing", "404", 1),
+        ("cut", "IncompleteRead", mirrors.TRIES),
+        ("stall", "no answer within", mirrors.TRIES),
+    ],
+)
+def test_a_failing_mirror_is_named_and_what_was_there_stays(
+    mirror: Server, tmp_path: Path, behaviour: str, reason: str, tries: int
+) -> None:
+    mirror.files, mirror.behaviour = packed(), behaviour
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "file-0").write_bytes(b"kept")
+    with pytest.raises(ThawError) as caught:
+        download(raw, sources(mirror))
+    message = str(caught.value)
+    assert "server 0: file-0.gz: " in message
+    assert reason in message
+    assert mirrors.FOLDER_VARIABLE in message
+    assert mirror.asked.count("file-0.gz") == tries
+    assert contents(raw) == {"file-0": b"kept"}
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_other_bytes_are_named_and_the_next_mirror_is_tried(
+    mirror: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mirror.files = packed() | {"file-2.gz": gzip.compress(b"something else")}
+    good = Mirror("good", lambda to: [(to / n).write_bytes(c) for n, c in CONTENT.items()] and None)
+    assert download(tmp_path / "raw", [*sources(mirror), good]) == "good"
+    said = capsys.readouterr().out
+    assert "passed over server 0: file-2 holds other bytes: expected 1,002 bytes" in said
+    assert "Received: 14 bytes" in said
+    assert contents(tmp_path / "raw") == CONTENT
+
+
+@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"x" * 5000)[:-9]])
+def test_what_is_no_whole_gzip_file_is_passed_over(
+    mirror: Server, tmp_path: Path, content: bytes
+) -> None:
+    mirror.files = packed() | {"file-0.gz": content}
+    with pytest.raises(ThawError, match=r"server 0: file-0"):
+        download(tmp_path / "raw", sources(mirror))
+
+
+def test_a_gzip_bomb_is_read_no_further_than_the_file_should_be(
+    mirror: Server, tmp_path: Path
+) -> None:
+    mirror.files = packed() | {"file-0.gz": gzip.compress(bytes(50_000_000))}
+    with pytest.raises(ThawError, match=r"Received: 1,001 bytes"):
+        download(tmp_path / "raw", sources(mirror))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_the_folder_that_the_user_names_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name, content in CONTENT.items():
+        (folder / f"{name}{suffix}").write_bytes(gzip.compress(content) if suffix else content)
+    monkeypatch.setenv(mirrors.FOLDER_VARIABLE, str(folder))
+    assert download(tmp_path / "raw", mirrors.mirrors()) == f"folder {folder}"
+    assert contents(tmp_path / "raw") == CONTENT
+
+
+def test_the_mirrors_in_their_order() -> None:
+    names = [mirror.name.split()[0] for mirror in mirrors.mirrors()]
+    assert names == ["Keras", "Zalando", "Debian"]
+
+
+def test_amazons_site_is_asked_over_http() -> None:
+    assert mirrors.ZALANDO_URL.startswith("http://"), "it has no https"
+
+
+def test_a_folder_that_cannot_be_read_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    for name, content in CONTENT.items():
+        (tmp_path / "mine" / name).write_bytes(content)
+    monkeypatch.setenv(mirrors.FOLDER_VARIABLE, str(tmp_path / "mine"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ThawError, match=r"folder .*mine: holds neither file-0 nor file-0.gz that"):
+        download(tmp_path / "raw", mirrors.mirrors()[:1])
+
+
+def test_where_there_is_no_apt_debian_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda tool: None)
+    with pytest.raises(ThawError, match=r"apt-get and dpkg-deb not found: this is not a Debian"):
+        download(tmp_path / "raw", mirrors.mirrors()[-1:])

@@ -1,0 +1,237 @@
+"""Gray 28x28 to RGB of any size, the stratified split, and files that are read in part.
+
+Resizing is that of the notebooks, `skimage.transform.resize(order=1, mode='constant')`. It is
+linear and separable, so its operator is taken from scikit-image once, by resizing the identity
+matrix, and applied to whole batches as two matrix products. Its entries are ratios of small
+integers; in units of their common denominator all sums are exact, so the bytes are the same on any
+processor.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import gcd
+from pathlib import Path
+
+import h5py
+import hdf5plugin
+import numpy as np
+from numpy.typing import NDArray
+from skimage.transform import resize
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+from thaw.errors import ThawError
+from thaw.fashion_mnist import GrayImages
+from thaw.files import atomic_file, remedy, require_space
+from thaw.params import TRAIN_IMAGES, Params
+
+SMALL, LARGE = 32, 224
+"""Sides of the two stored versions, pixels. Other sizes are computed from the small one."""
+TRAIN_EXAMPLE = 6
+"""The notebooks' image: this position among the 60,000."""
+TEST_EXAMPLE = 0
+"""A fixed test image: this position among the 10,000."""
+PARTS = ("train", "validation", "test", "examples")
+_RGB = np.dtype(("u1", (3,)))
+_WRITE_BATCH = 250
+
+
+@lru_cache
+def resize_operator(source: int, target: int) -> tuple[NDArray[np.float64], int]:
+    """Return scikit-image's linear resizing from `source` to `target` pixels, in whole numbers.
+
+    Target pixel i lies at (i + 1/2) source/target - 1/2 on the source grid, a multiple of
+    1 / (2 target), and so are the two weights of linear interpolation there.
+
+    Returns:
+        The operator (target, source), float64 with integer values, and the integer by which
+        it must be divided.
+
+    """
+    operator = resize(np.eye(source), (target, source), order=1, mode="constant")
+    denominator = 2 * target // gcd(2 * target, 2 * source, target - source)
+    return np.rint(operator * denominator), denominator
+
+
+def resize_gray(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize square gray images (n, side, side) to (n, size, size), rounded half up."""
+    operator, denominator = resize_operator(images.shape[1], size)
+    scale = denominator**2
+    # float32 holds every whole number below 2^24, so that no sum is rounded, whatever its order.
+    exact = np.float32 if 255 * scale < 1 << 24 else np.float64
+    operator = operator.astype(exact)
+    whole = operator @ images.astype(exact) @ operator.T
+    return ((whole + scale // 2) / scale).astype(np.uint8)
+
+
+def to_rgb(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Repeat gray images (n, h, w) as RGB (n, h, w, 3)."""
+    return np.repeat(gray[..., np.newaxis], 3, axis=-1)
+
+
+def stratified(
+    labels: NDArray[np.int64], count: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw `count` positions in `labels` with its share of every class; return them and the rest.
+
+    Both are sorted, so that files are read in their order. `count` = 0 or all draws everything.
+    Where either has fewer images than there are classes, they are drawn without regard to class.
+    """
+    positions = np.arange(len(labels))
+    if count in (0, len(labels)):
+        return positions, positions[:0]
+    rest = len(labels) - count
+    smallest = np.bincount(labels)[np.unique(labels)].min()
+    if smallest < 2 or min(rest, count) < len(np.unique(labels)):  # scikit-learn refuses these
+        order = np.random.default_rng(seed).permutation(positions)
+        return np.sort(order[rest:]), np.sort(order[:rest])
+    drawn, other = train_test_split(
+        positions, train_size=count, stratify=labels, random_state=seed, shuffle=True
+    )
+    return np.sort(drawn), np.sort(other)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which images of which original file make up a part of the split."""
+
+    gray: GrayImages
+    positions: NDArray[np.int64]
+
+
+def split(train: GrayImages, test: GrayImages, params: Params) -> dict[str, Part]:
+    """Divide Fashion-MNIST into the parts of `PARTS`.
+
+    Validation comes from the 60,000, stratified, and shares no image with train; test comes from
+    the 10,000. `examples` holds the two images that every model is asked about: training image
+    `TRAIN_EXAMPLE` (wherever it fell) and test image `TEST_EXAMPLE`.
+    """
+    samples = params.samples
+    validation, rest = stratified(train.labels, samples.validation, params.seed)
+    kept, _ = stratified(train.labels[rest], samples.train, params.seed)
+    tested, _ = stratified(test.labels, samples.test, params.seed)
+    both = GrayImages(
+        np.stack([train.images[TRAIN_EXAMPLE], test.images[TEST_EXAMPLE]]),
+        np.stack([train.labels[TRAIN_EXAMPLE], test.labels[TEST_EXAMPLE]]),
+    )
+    return {
+        "train": Part(train, rest[kept]),
+        "validation": Part(train, validation),
+        "test": Part(test, tested),
+        "examples": Part(both, np.arange(2)),
+    }
+
+
+def write_images(path: Path, parts: dict[str, Part], size: int) -> None:
+    """Write every part at `size` pixels to one HDF5 file, whole or not at all.
+
+    Each part is a group with `images` (n, size, size, 3) uint8, `labels` (n,) int64 and
+    `positions` (n,) int64 in the original file. An image is one chunk; the three channels are
+    stored apart (HDF5's shuffle filter on a 3-byte type), where zstd finds them equal.
+    """
+    total = sum(len(part.positions) for part in parts.values())
+    require_space(path.parent, total * size**2 * 2 // 5)  # 0.35 bytes a pixel are measured
+    with (
+        atomic_file(path) as scratch,
+        h5py.File(scratch, "w") as file,
+        tqdm(desc=f"{size} px", total=total, unit="img", disable=None) as bar,
+    ):
+        for name, part in parts.items():
+            group = file.create_group(name)
+            group["labels"] = part.gray.labels[part.positions]
+            group["positions"] = part.positions
+            stored = group.create_dataset(
+                "images",
+                shape=(len(part.positions), size, size),
+                dtype=_RGB,
+                chunks=(1, size, size),
+                shuffle=True,
+                **hdf5plugin.Zstd(clevel=3),
+            )
+            for start, rgb in _resized_batches(part, size):
+                stored[start : start + len(rgb)] = rgb
+                bar.update(len(rgb))
+
+
+def _resized_batches(part: Part, size: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    for start in range(0, len(part.positions), _WRITE_BATCH):
+        gray = part.gray.images[part.positions[start : start + _WRITE_BATCH]]
+        small = resize_gray(gray, SMALL)
+        yield start, to_rgb(small if size == SMALL else resize_gray(small, size))
+
+
+@dataclass(frozen=True)
+class Images:
+    """One part of the split, or some of it, at one size; pixels are read batch by batch.
+
+    `rows` are places in this file, `positions` those in the original one.
+    """
+
+    path: Path
+    stored: h5py.Dataset | NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, which: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
+        """Return the images at positions `which`, (n, size, size, 3) uint8, in that order."""
+        rows = self.rows[which]
+        if isinstance(self.stored, np.ndarray):
+            pixels = self.stored[rows]
+        else:  # one by one: h5py's own fancy indexing is several times slower
+            pixels = np.stack([self.stored[row] for row in rows])
+        if pixels.shape[1] == self.size:
+            return pixels
+        return to_rgb(resize_gray(pixels[..., 0], self.size))
+
+    def first(self, count: int) -> "Images":
+        """Return the first `count` images."""
+        return self._only(np.arange(count))
+
+    def sample(self, count: int, seed: int) -> "Images":
+        """Return `count` of the images, stratified; 0 = all."""
+        which, _ = stratified(self.labels, count, seed)
+        return self._only(which)
+
+    def _only(self, which: NDArray[np.int64]) -> "Images":
+        rows, labels, positions = self.rows[which], self.labels[which], self.positions[which]
+        return replace(self, rows=rows, labels=labels, positions=positions)
+
+
+def open_images(folder: Path, size: int, part: str) -> Images:
+    """Open a part of the split at `size` pixels, from data/images.
+
+    The large version stays on disk, compressed; the small one (3 KB an image) is read whole.
+
+    Raises:
+        ThawError: the file is missing, damaged or was not written by `write_images`.
+
+    """
+    path = folder / f"rgb{LARGE if size == LARGE else SMALL}.h5"
+    try:
+        file = h5py.File(path)
+        stored = file[part]["images"]
+        labels, positions = file[part]["labels"][:], file[part]["positions"][:]
+        pixels = stored if size == LARGE else stored[:]
+    except (OSError, KeyError) as error:
+        raise ThawError(f"{path} cannot be read: {error}. {remedy()}") from error
+    if len(labels) and not 0 <= labels.min() <= labels.max() <= 9:
+        raise ThawError(f"{path}: labels must be 0 to 9. Received: {np.unique(labels)}. {remedy()}")
+    return Images(path, pixels, np.arange(len(labels)), labels, positions, size)
+
+
+def check_split(parts: dict[str, Part]) -> None:
+    """Hold the split to what it promises.
+
+    Raises:
+        ThawError: train and validation share images, or a part holds one twice.
+
+    """
+    joined = np.concatenate([parts["train"].positions, parts["validation"].positions])
+    if len(np.unique(joined)) != len(joined) or joined.max() >= TRAIN_IMAGES:
+        raise ThawError("train and validation overlap. This is a bug of thaw's: please report it.")
