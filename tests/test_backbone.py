@@ -1,0 +1,156 @@
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pytest
+
+from thaw import backbone, weights
+from thaw.backbone import BatchStatisticsNormalization
+from thaw.heads import build_head
+from thaw.params import BACKBONE_LAYERS, BLOCKS, Head, Params
+
+
+@pytest.fixture(scope="module")
+def base() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return weights.resnet50(32, top=False)
+
+
+@pytest.fixture(autouse=True)
+def thawed(base: keras.Model) -> Iterator[None]:
+    yield
+    backbone.freeze_first(base, 0)
+
+
+def test_the_backbone_has_175_layers_below_its_pooling(base: keras.Model) -> None:
+    assert len(base.layers) == BACKBONE_LAYERS + 1
+    assert base.layers[-1].name == "avg_pool"
+
+
+@pytest.mark.parametrize(
+    ("count", "last"),
+    [
+        (10, "conv2_block1_1_relu"),
+        (20, "conv2_block2_1_conv"),
+        (60, "conv3_block2_add"),
+        (175, "conv5_block3_out"),
+    ],
+)
+def test_a_count_means_the_first_layers(base: keras.Model, count: int, last: str) -> None:
+    backbone.freeze_first(base, backbone.freeze_count(base, count))
+    frozen = [layer.name for layer in base.layers if not layer.trainable]
+    assert len(frozen) == count
+    assert frozen[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("block", "last"),
+    [
+        ("conv1", "conv1_relu"),
+        ("conv2", "conv2_block3_out"),
+        ("conv4", "conv4_block6_out"),
+        ("conv5", "conv5_block3_out"),
+        ("conv3_block2", "conv3_block2_out"),
+    ],
+)
+def test_a_block_means_everything_through_its_end(base: keras.Model, block: str, last: str) -> None:
+    assert base.layers[backbone.freeze_count(base, block) - 1].name == last
+
+
+def test_every_block_that_params_allows_exists(base: keras.Model) -> None:
+    counts = [backbone.freeze_count(base, block) for block in BLOCKS]
+    assert all(0 < count <= BACKBONE_LAYERS for count in counts)
+
+
+@pytest.mark.parametrize("input_range", ["byte", "unit"])
+def test_preprocessing_is_keras_own(input_range: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    given = images.astype("float32") / (255 if input_range == "unit" else 1)
+    expected = keras.applications.resnet.preprocess_input(given.copy())
+    model = backbone.image_model(keras.layers.Identity(), 32, input_range)
+    np.testing.assert_allclose(model.predict_on_batch(images), expected, atol=1e-5)
+
+
+def test_preprocessing_of_one_pixel_by_hand() -> None:
+    red = np.array([[[[200, 100, 50]]]], np.uint8)
+    seen = keras.ops.convert_to_numpy(backbone.preprocess(red, "byte"))
+    expected = [50 - 103.939, 100 - 116.779, 200 - 123.68]
+    np.testing.assert_allclose(seen[0, 0, 0], expected, atol=1e-4)
+
+
+def test_the_notebooks_model_has_the_notebooks_parameters(base: keras.Model) -> None:
+    head = build_head(Head(units=(128,), dropout=0.7, l2=0.01))
+    model = backbone.image_model(base, 32, "byte", head)
+    trainable = sum(np.prod(weight.shape) for weight in model.trainable_weights)
+    assert model.count_params() == 23_851_274
+    assert trainable == 23_798_154
+    assert model.count_params() - trainable == 53_120
+
+
+def test_the_heads_layers() -> None:
+    head = build_head(Head(units=(128, 64), dropout=0.7, l2=0.01))
+    kinds = [type(layer).__name__ for layer in head.layers]
+    assert kinds == ["Dropout", "Dense", "Dropout", "Dense", "Dense"]
+    assert [layer.units for layer in head.layers if hasattr(layer, "units")] == [128, 64, 10]
+    assert len(build_head(Head(units=(), dropout=0.0, l2=0.0)).layers) == 1
+
+
+def fitted(model: keras.Model) -> keras.Model:
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    model.fit(images, np.arange(8), batch_size=4, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("batch_norm", ["stored", "batch"])
+def test_frozen_weights_are_the_same_bits_after_fit(
+    base: keras.Model, params: Params, batch_norm: str
+) -> None:
+    count = backbone.freeze_count(base, "conv3")
+    backbone.freeze_first(base, count)
+    net = backbone.with_batch_statistics(base) if batch_norm == "batch" else base
+    before = [layer.get_weights() for layer in net.layers]
+    fitted(backbone.image_model(net, 32, "byte", build_head(params.head)))
+    changed = [
+        any(not np.array_equal(a, b) for a, b in zip(old, layer.get_weights(), strict=True))
+        for layer, old in zip(net.layers, before, strict=True)
+    ]
+    weighted = [bool(old) for old in before]
+    assert not any(changed[:count])
+    assert changed[count:] == weighted[count:]
+
+
+def test_batch_statistics_by_hand() -> None:
+    layer = BatchStatisticsNormalization(epsilon=0.0)
+    layer.build((None, 2))
+    layer.set_weights([np.array(w, "float32") for w in ([2, 1], [1, 0], [10, 20], [4, 25])])
+    layer.trainable = False
+    inputs = np.array([[1.0, 0.0], [3.0, 8.0]], "float32")
+    # In training: the batch's means are 2 and 4, its deviations 1 and 4.
+    np.testing.assert_allclose(layer(inputs, training=True), [[-1, -1], [3, 1]], atol=1e-5)
+    # In inference: the stored means 10 and 20, deviations 2 and 5.
+    np.testing.assert_allclose(layer(inputs, training=False), [[-8, -4], [-6, -2.4]], atol=1e-5)
+    np.testing.assert_array_equal(layer.moving_mean, [10, 20])
+
+
+def test_only_training_on_frozen_layers_differs_from_keras(base: keras.Model) -> None:
+    backbone.freeze_first(base, BACKBONE_LAYERS)
+    copy = backbone.with_batch_statistics(base)
+    assert [layer.trainable for layer in copy.layers] == [layer.trainable for layer in base.layers]
+    images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(
+        copy(images, training=False), base(images, training=False), rtol=1e-5
+    )
+    stored = keras.ops.convert_to_numpy(base(images, training=True))
+    batch = keras.ops.convert_to_numpy(copy(images, training=True))
+    np.testing.assert_allclose(stored, base(images, training=False), rtol=1e-5)
+    assert np.abs(batch - stored).max() > 0.1
+
+
+def test_momentum_reaches_every_batch_normalisation(base: keras.Model) -> None:
+    backbone.set_batch_norm_momentum(base, 0.5)
+    layers = [x for x in base.layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert len(layers) == 53
+    assert {layer.momentum for layer in layers} == {0.5}
+    copy = backbone.with_batch_statistics(base)
+    assert copy.get_layer("conv1_bn").momentum == 0.5

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from conftest import gray_images
+
+from thaw import backbone, features, images
+from thaw.errors import ThawError
+from thaw.heads import build_head
+from thaw.images import open_images, split, write_images
+from thaw.params import Params
+
+
+@pytest.fixture
+def folder(tmp_path: Path, params: Params) -> Path:
+    parts = split(gray_images(100), gray_images(100, seed=1), params)
+    write_images(tmp_path / "rgb32.h5", parts, images.SMALL)
+    return tmp_path
+
+
+def test_a_head_on_cached_features_says_what_the_whole_frozen_model_says(
+    folder: Path, params: Params
+) -> None:
+    keras.utils.set_random_seed(0)
+    base, extractor = backbone.feature_model(32, "byte")
+    base.trainable = False
+    parts = {part: open_images(folder, 32, part) for part in images.PARTS}
+    features.write_features(folder / "features.h5", extractor, parts)
+    head = build_head(params.head)
+    whole = backbone.image_model(base, 32, "byte", head)
+    for part, some in parts.items():
+        cached, labels = features.load_features(folder / "features.h5", part)
+        assert cached.shape == (len(some), 2048)
+        assert cached.dtype == np.float32
+        np.testing.assert_array_equal(labels, some.labels)
+        expected = features.predict(whole, some)
+        np.testing.assert_allclose(head.predict_on_batch(cached), expected, atol=1e-4)
+
+
+def test_features_that_are_not_finite_or_constant_are_refused() -> None:
+    good = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    features.check_features(good)
+    features.check_features(good[:1])
+    with pytest.raises(ThawError, match="not finite"):
+        features.check_features(np.where(good > 0, np.nan, good))
+    with pytest.raises(ThawError, match="every image the same"):
+        features.check_features(np.zeros((3, 4), np.float32))
+
+
+def test_a_refused_extraction_leaves_the_old_file(folder: Path) -> None:
+    (folder / "features.h5").write_bytes(b"old")
+    constant = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, kernel_initializer="zeros"),
+        ]
+    )
+    parts = {"train": open_images(folder, 32, "train")}
+    with pytest.raises(ThawError, match="every image the same"):
+        features.write_features(folder / "features.h5", constant, parts)
+    assert (folder / "features.h5").read_bytes() == b"old"
+    assert sorted(path.name for path in folder.iterdir()) == ["features.h5", "rgb32.h5"]
+
+
+@pytest.mark.parametrize("content", [None, b"no HDF5"])
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "features.h5"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ThawError, match=r"features\.h5 cannot be read.*dvc repro"):
+        features.load_features(path, "train")
+
+
+def test_a_file_without_the_part_is_named(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "features.h5", "w") as file:
+        file.create_group("test")
+    with pytest.raises(ThawError, match=r"features\.h5 cannot be read"):
+        features.load_features(tmp_path / "features.h5", "train")
