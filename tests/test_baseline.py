@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from thaw import baseline
+from thaw.baseline import Named
+from thaw.images import Images
+
+JERSEY, JEAN, ELEPHANT = 610, 608, 386
+
+
+def answers(*classes: int) -> np.ndarray:
+    """Return a row for each class: 0.7 for it, 0.2 and 0.1 for the next two."""
+    probabilities = np.zeros((len(classes), 1000), np.float32)
+    for row, number in zip(probabilities, classes, strict=True):
+        row[[number, number + 1, number + 2]] = 0.7, 0.2, 0.1
+    return probabilities
+
+
+NAMED = Named(answers(JERSEY, JEAN, ELEPHANT, JEAN), answers(ELEPHANT))
+LABELS = np.array([0, 1, 2, 3])
+
+
+def test_zero_shot_accuracy_by_hand() -> None:
+    metrics = baseline.naming_metrics({"byte": NAMED}, LABELS)
+    assert metrics["byte_zero_shot_accuracy"] == 0.5, "jersey and the first jean"
+    assert metrics["byte_zero_shot_accuracy_low"] < 0.5 < metrics["byte_zero_shot_accuracy_high"]
+    assert metrics["zero_shot_images"] == 4
+    assert (metrics["byte_commonest_class"], metrics["byte_commonest_share"]) == ("jean", 0.5)
+    assert metrics["byte_train_image_6_top1_class"] == "African_elephant"
+    assert metrics["byte_train_image_6_top2_probability"] == pytest.approx(0.2)
+
+
+def test_shares_are_of_the_commonest() -> None:
+    assert baseline.share_rows(NAMED, most=2) == [("jean", 0.5), ("African_elephant", 0.25)]
+
+
+def images(pixels: np.ndarray, labels: np.ndarray) -> Images:
+    rows = np.arange(len(labels))
+    return Images(None, pixels, rows, labels, 100 + rows, pixels.shape[1])  # type: ignore[arg-type]
+
+
+def test_every_test_image_is_listed_with_its_three_likeliest_classes() -> None:
+    some = images(np.zeros((4, 32, 32, 3), np.uint8), LABELS)
+    rows = list(baseline.prediction_rows("unit", NAMED, some))
+    assert len(rows) == 12
+    assert rows[0] == ("unit", 100, "T-shirt/top", 1, "jersey", 0.7)
+    assert rows[7][:4] == ("unit", 102, "Pullover", 2)
+    assert len(rows[0]) == len(baseline.PREDICTION_COLUMNS)
+
+
+def test_the_linear_reference_learns_what_is_linear() -> None:
+    labels = np.arange(40) % 10
+    pixels = np.zeros((40, 32, 32, 3), np.uint8)
+    for image, label in zip(pixels, labels, strict=True):
+        image[label] = 200
+    metrics = baseline.linear_accuracy(images(pixels, labels), images(pixels, labels), threads=1)
+    assert metrics["linear_pixels_accuracy"] == 1.0
+    assert metrics["chance_accuracy"] == 0.1

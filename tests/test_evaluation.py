@@ -1,0 +1,80 @@
+import math
+
+import numpy as np
+import pytest
+
+from thaw import evaluation
+from thaw.errors import ThawError
+from thaw.evaluation import Predictions
+
+
+def predictions(labels: list[int], rows: list[dict[int, float]]) -> Predictions:
+    """Put the given probabilities into rows; what is left goes to class 9."""
+    probabilities = np.zeros((len(rows), 10), np.float32)
+    for out, row in zip(probabilities, rows, strict=True):
+        out[9] = 1 - sum(row.values())
+        for label, probability in row.items():
+            out[label] = probability
+    return Predictions(np.array(labels), probabilities)
+
+
+FOUR = predictions([0, 1, 2, 0], [{0: 0.9}, {1: 0.6}, {0: 0.8, 2: 0.2}, {0: 0.5}])
+
+
+def test_accuracy_and_loss_by_hand() -> None:
+    assert evaluation.accuracy(FOUR) == 0.75
+    expected = -(math.log(0.9) + math.log(0.6) + math.log(0.2) + math.log(0.5)) / 4
+    assert evaluation.cross_entropy(FOUR) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_probability_of_zero_costs_a_finite_loss() -> None:
+    assert math.isfinite(evaluation.cross_entropy(predictions([3], [{0: 1.0}])))
+
+
+def test_wilson_interval_of_the_literature() -> None:
+    # Newcombe 1998, table I: 81 of 263, Wilson's score method without continuity correction.
+    low, high = evaluation.wilson_interval(81, 263)
+    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+    assert evaluation.wilson_interval(0, 20)[0] == 0
+    assert evaluation.wilson_interval(20, 20)[1] == 1
+
+
+def test_calibration_error_by_hand() -> None:
+    # Two bins: (0, 1/2] holds 0.5 (right); (1/2, 1] holds 0.9, 0.6 (right) and 0.8 (wrong).
+    expected = (abs(1 - 0.5) + abs(2 - 2.3)) / 4
+    assert evaluation.calibration_error(FOUR, bins=2) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_sure_and_right_model_is_calibrated() -> None:
+    assert evaluation.calibration_error(predictions([0, 1], [{0: 1.0}, {1: 1.0}])) == 0
+
+
+def test_accuracy_by_class_leaves_out_classes_without_images() -> None:
+    by_class = evaluation.accuracy_by_class(FOUR)
+    assert by_class == {"T-shirt/top": 1.0, "Trouser": 1.0, "Pullover": 0.0}
+
+
+def test_classifier_metrics() -> None:
+    perfect = predictions([0, 1], [{0: 1.0}, {1: 1.0}])
+    metrics = evaluation.classifier_metrics({"train": perfect, "validation": FOUR, "test": FOUR})
+    assert metrics["generalization_gap"] == 0.25
+    assert metrics["test_images"] == 4
+    assert metrics["test_accuracy_t_shirt_top"] == 1.0
+    assert metrics["test_accuracy_low"] < 0.75 < metrics["test_accuracy_high"]
+    assert all(isinstance(value, float | int | str) for value in metrics.values())
+
+
+def test_what_a_model_says_of_single_images() -> None:
+    said = evaluation.example_metrics(predictions([9], [{7: 0.75}]), ("image",))
+    assert said == {"image_label": "Sneaker", "image_probability": 0.75}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_predictions_that_are_not_finite_are_refused(bad: float) -> None:
+    with pytest.raises(ThawError, match="not finite"):
+        Predictions(np.array([0]), np.full((1, 10), bad, np.float32))
+
+
+def test_predictions_need_a_row_for_each_label() -> None:
+    with pytest.raises(ThawError, match=r"must be \(2, 10\)\. Received: \(1, 10\)"):
+        Predictions(np.array([0, 1]), np.full((1, 10), 0.1, np.float32))

@@ -1,0 +1,231 @@
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from thaw.errors import ThawError
+from thaw.params import Training
+from thaw.runtime import configure
+from thaw.training import Batches, Checkpoint, History, checkpoint, fit, uncompiled
+
+FEATURES = np.random.default_rng(0).normal(size=(50, 8)).astype("float32")
+LABELS = (FEATURES[:, 0] > 0).astype(np.int64) + 2 * (FEATURES[:, 1] > 0)
+
+
+def settings(**changes: float) -> Training:
+    values = {"images": 0, "epochs": 4, "batch_size": 16, "learning_rate": 0.01, "patience": 0}
+    return Training.model_validate(values | changes)
+
+
+def batches(seed: int | None = 7) -> Batches:
+    return Batches(FEATURES.__getitem__, LABELS, 16, seed)
+
+
+def network() -> keras.Model:
+    """A small net with all that a resumed run must bring back: dropout, batch norm, Adam."""
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((8,)),
+            keras.layers.Dense(16, activation="relu"),
+            keras.layers.BatchNormalization(momentum=0.9),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(4, activation="softmax"),
+        ]
+    )
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    """Make the process die right after an epoch's checkpoint is written."""
+    save = Checkpoint.save
+
+    def save_and_die(self: Checkpoint, model: keras.Model, history: History) -> None:
+        save(self, model, history)
+        if history.epochs == epoch:
+            raise KilledError
+
+    monkeypatch.setattr(Checkpoint, "save", save_and_die)
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 4])
+def test_an_interrupted_run_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    whole = network()
+    expected = fit(whole, batches(), batches(None), settings(), Checkpoint(tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        killed_after(patch, epoch)
+        with pytest.raises(KilledError):
+            fit(network(), batches(), batches(None), settings(), Checkpoint(tmp_path / "cut"))
+    keras.utils.set_random_seed(99)  # nothing may hang on the state of the new process
+    resumed = keras.models.clone_model(network())
+    history = fit(resumed, batches(), batches(None), settings(), Checkpoint(tmp_path / "cut"))
+    assert history == expected
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def others() -> Batches:
+    """Labels that have nothing to do with what is learnt: validation loss soon rises."""
+    return Batches(FEATURES.__getitem__, LABELS[::-1].copy(), 50)
+
+
+def test_the_best_epochs_weights_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[np.ndarray]] = []
+    save = Checkpoint.save
+
+    def save_and_note(self: Checkpoint, model: keras.Model, history: History) -> None:
+        seen.append(model.get_weights())
+        save(self, model, history)
+
+    monkeypatch.setattr(Checkpoint, "save", save_and_note)
+    model = network()
+    fast = settings(learning_rate=0.1, epochs=6)
+    history = fit(model, batches(), others(), fast, Checkpoint(tmp_path / "run"))
+    losses = [row["val_loss"] for row in history.rows]
+    assert history.best_epoch == int(np.argmin(losses)) + 1
+    assert history.best_epoch < 6, "the test needs a run whose last epoch is not its best"
+    for a, b in zip(model.get_weights(), seen[history.best_epoch - 1], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def rows(*losses: float) -> History:
+    return History([{"epoch": i + 1, "val_loss": loss} for i, loss in enumerate(losses)])
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "over"),
+    [
+        ((3, 2, 1), 1, False),
+        ((3, 1, 2), 1, True),
+        ((3, 1, 2), 2, False),
+        ((1, 1, 1), 2, True),
+        ((1, 2, 3), 0, False),
+        ((4, 3, 2, 1), 0, True),
+    ],
+)
+def test_patience_by_hand(losses: tuple[float, ...], patience: int, over: bool) -> None:
+    assert rows(*losses).is_over(4, patience) is over
+
+
+def test_patience_ends_a_run_early(tmp_path: Path) -> None:
+    impatient = settings(learning_rate=0.1, epochs=50, patience=2)
+    kept = Checkpoint(tmp_path / "run")
+    history = fit(network(), batches(), others(), impatient, kept, impatient.patience)
+    assert history.epochs == history.best_epoch + 2 < 50
+
+
+def test_a_run_that_diverges_says_so(tmp_path: Path) -> None:
+    infinite = Batches(lambda which: np.full((len(which), 8), np.inf, "float32"), LABELS, 16)
+    kept = Checkpoint(tmp_path / "run")
+    linear = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, activation="softmax")])
+    with pytest.raises(ThawError, match=r"diverged in epoch 1.*Received: learning_rate 0.01"):
+        fit(linear, infinite, batches(None), settings(), kept)
+    assert not kept.folder.exists()
+
+
+def test_batches_depend_on_seed_and_epoch_alone() -> None:
+    def labels_of(some: Batches) -> list[int]:
+        return [int(i) for k in range(len(some)) for i in some[k][1]]
+
+    positions = np.arange(50)
+    first = Batches(lambda which: which, positions, 16, seed=1)
+    assert len(first) == 4
+    assert sorted(labels_of(first)) == list(range(50))
+    orders = [labels_of(first)]
+    for _ in range(2):
+        first.start_epoch(len(orders))
+        orders.append(labels_of(first))
+    assert orders[0] != orders[1] != orders[2]
+    first.start_epoch(0)
+    assert labels_of(first) == orders[0]
+    assert labels_of(Batches(lambda which: which, positions, 16)) == list(range(50))
+
+
+def test_fit_sees_each_epochs_own_order(tmp_path: Path) -> None:
+    class Noted(Batches):
+        def start_epoch(self, epoch: int) -> None:
+            super().start_epoch(epoch)
+            started.append((epoch, []))
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            started[-1][1].append(tuple(self.order))
+            return super().__getitem__(index)
+
+    started: list[tuple[int, list[tuple[int, ...]]]] = []
+    train = Noted(FEATURES.__getitem__, LABELS, 50, seed=3)
+    fit(network(), train, batches(None), settings(epochs=3), Checkpoint(tmp_path / "run"))
+    trained_on = started[1:]  # the first is the constructor's
+    assert [epoch for epoch, _ in trained_on] == [0, 1, 2]
+    for epoch, read in trained_on:
+        assert set(read) == {tuple(np.random.default_rng([3, epoch]).permutation(50))}
+
+
+def test_a_head_without_dropout_is_fitted_too(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((8,)), keras.layers.Dropout(0.0), keras.layers.Dense(4, activation="softmax")]
+    )
+    history = fit(model, batches(), batches(None), settings(epochs=1), Checkpoint(tmp_path / "run"))
+    assert history.epochs == 1
+
+
+def test_a_checkpoint_is_found_again_by_the_same_run_only(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.write_bytes(b"one")
+    first = checkpoint(tmp_path, "stage", {"seed": 0}, [data])
+    assert checkpoint(tmp_path, "stage", {"seed": 0}, [data]) == first
+    first.folder.mkdir(parents=True)
+    assert checkpoint(tmp_path, "stage", {"seed": 1}, [data]) != first
+    assert first.folder.exists(), "the newest other run may be wanted again"
+    (first.folder.parent / "older").mkdir()
+    os.utime(first.folder.parent / "older", (0, 0))
+    checkpoint(tmp_path, "stage", {"seed": 1}, [data])
+    assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
+    data.write_bytes(b"two")
+    assert checkpoint(tmp_path, "stage", {"seed": 0}, [data]) != first
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    kept = Checkpoint(tmp_path / "run")
+    fit(network(), batches(), batches(None), settings(epochs=1), kept)
+    (kept.folder / "last.weights.h5").write_bytes(b"damaged")
+    with pytest.raises(ThawError, match=r"run, is damaged: .*Delete it and run again"):
+        fit(network(), batches(), batches(None), settings(epochs=2), kept)
+
+
+def test_history_as_csv(tmp_path: Path) -> None:
+    row = {"epoch": 1, "loss": 1.5, "accuracy": 0.25, "val_loss": 2.0, "val_accuracy": 0.125}
+    History([row]).write(tmp_path / "history.csv")
+    text = (tmp_path / "history.csv").read_text()
+    assert text == "epoch,loss,accuracy,val_loss,val_accuracy\n1,1.5,0.25,2.0,0.125\n"
+
+
+def test_a_saved_model_holds_no_optimizer_and_the_same_bytes_each_time(tmp_path: Path) -> None:
+    model = network()
+    fit(model, batches(), batches(None), settings(epochs=1), Checkpoint(tmp_path / "run"))
+    sizes = []
+    for name in ("a", "b"):
+        uncompiled(model).save_weights(tmp_path / f"{name}.weights.h5")
+        sizes.append((tmp_path / f"{name}.weights.h5").read_bytes())
+    model.save_weights(tmp_path / "compiled.weights.h5")
+    assert sizes[0] == sizes[1]
+    assert len(sizes[0]) < (tmp_path / "compiled.weights.h5").stat().st_size
+
+
+def test_configure_overrides_the_users_keras_json_and_shell() -> None:
+    keras.config.set_floatx("float16")
+    keras.config.set_epsilon(1e-3)
+    keras.config.set_max_epochs(1)
+    keras.config.set_max_steps_per_epoch(1)
+    configure(seed=0, threads=2)
+    assert keras.config.floatx() == "float32"
+    assert keras.config.epsilon() == 1e-7
+    assert keras.config.max_epochs() is None
+    assert keras.config.max_steps_per_epoch() is None

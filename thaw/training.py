@@ -1,0 +1,273 @@
+"""Seeding, compiling and fitting; an interrupted fit goes on where it stopped."""
+
+import hashlib
+import json
+import math
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from thaw.errors import ThawError
+from thaw.files import atomic_folder, read_json, require_space, sha256, write_csv
+from thaw.params import Fit
+from thaw.stage import PRIVATE
+
+HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+
+
+class Batches(keras.utils.PyDataset):
+    """Inputs and labels, batch by batch, in an order that only the seed and the epoch decide.
+
+    So an interrupted run sees the batches that it would have seen. The last batch of an epoch may
+    be smaller.
+
+    Args:
+        read: returns the inputs at given positions.
+        labels: (n,) int64.
+        batch_size: images in a batch.
+        seed: of the order of every epoch; None keeps the order of the labels.
+
+    """
+
+    def __init__(
+        self,
+        read: Callable[[NDArray[np.int64]], NDArray[Any]],
+        labels: NDArray[np.int64],
+        batch_size: int,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.read, self.labels, self.batch_size = read, labels, batch_size
+        self.seed = seed
+        self.start_epoch(0)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.labels) / self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        which = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        return self.read(which), self.labels[which]
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take the order of `epoch`, counted from 0."""
+        self.order = np.arange(len(self.labels))
+        if self.seed is not None:
+            self.order = np.random.default_rng([self.seed, epoch]).permutation(self.order)
+
+
+@dataclass
+class History:
+    """What each epoch so far gave: one row of `HISTORY_COLUMNS` each."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs run."""
+        return len(self.rows)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the lowest validation loss, from 1; the first of equals; 0 before any."""
+        losses = [row["val_loss"] for row in self.rows]
+        return losses.index(min(losses)) + 1 if losses else 0
+
+    def is_over(self, epochs: int, patience: int) -> bool:
+        """Whether all `epochs` are run or `patience` (0: endless) is at its end."""
+        waited = self.epochs - self.best_epoch
+        return self.epochs >= epochs or 0 < patience <= waited
+
+    def write(self, path: Path) -> None:
+        """Write one CSV line an epoch; epochs count from 1."""
+        rows = [[row[name] for name in HISTORY_COLUMNS] for row in self.rows]
+        write_csv(path, HISTORY_COLUMNS, [[int(row[0]), *row[1:]] for row in rows])
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a fit needs to go on: weights, optimizer, best weights, history.
+
+    Kept in a folder named by everything that decides the result, so that nobody resumes another
+    run: see `checkpoint`.
+    """
+
+    folder: Path
+
+    def save(self, model: keras.Model, history: History) -> None:
+        """Keep the state after an epoch, whole or not at all."""
+        best = "best.weights.h5"
+        # 4 bytes a parameter, four times: the weights, Adam's two moments, the best weights.
+        require_space(self.folder, 16 * model.count_params())
+        with atomic_folder(self.folder) as scratch:
+            model.save_weights(scratch / "last.weights.h5")
+            if history.best_epoch == history.epochs:
+                uncompiled(model).save_weights(scratch / best)
+            else:
+                shutil.copyfile(self.folder / best, scratch / best)
+            # Unrounded, unlike metrics: the resumed history must equal the uninterrupted one.
+            (scratch / "history.json").write_text(json.dumps(asdict(history)))
+
+    def restore(self, model: keras.Model) -> History:
+        """Bring a compiled `model` to where it stopped; return its history, empty before any."""
+        if not self.folder.exists():
+            return History()
+        try:
+            history = History(**read_json(self.folder / "history.json"))
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(self.folder / "last.weights.h5")
+        except (ThawError, TypeError, ValueError, KeyError, OSError) as error:
+            raise ThawError(
+                f"the checkpoint of an interrupted run, {self.folder}, is damaged: {error}. Delete "
+                "it and run again: training then starts over."
+            ) from error
+        return history
+
+    def restore_best(self, model: keras.Model) -> None:
+        """Give `model` the weights of its best epoch."""
+        uncompiled(model).load_weights(self.folder / "best.weights.h5")
+
+    def clear(self) -> None:
+        """Forget the run: its results are written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def checkpoint(
+    root: Path, stage: str, params: Mapping[str, object], files: Sequence[Path]
+) -> Checkpoint:
+    """Return the place for a run's state; of other unfinished runs of its stage, the newest stays.
+
+    Args:
+        root: the project's folder.
+        stage: the stage's name.
+        params: every param that the result depends on.
+        files: every file that it depends on, besides thaw's own code, which counts too.
+
+    """
+    code = sorted(Path(__file__).parent.glob("*.py"))
+    identity = {
+        "params": params,
+        "files": [sha256(path) for path in [*files, *code]],
+        "versions": [version(name) for name in ("keras", "tensorflow", "numpy")],
+    }
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    folder = root / PRIVATE / "checkpoints" / stage
+    others = [path for path in folder.glob("*") if path.name != digest]
+    for old in sorted(others, key=lambda path: path.stat().st_mtime)[:-1]:
+        shutil.rmtree(old, ignore_errors=True)
+    return Checkpoint(folder / digest)
+
+
+def uncompiled(model: keras.Model) -> keras.Model:
+    """Return the same layers as a model that was never compiled: it is saved without optimizer.
+
+    It keeps the name, which Keras writes into the file: a numbered one would differ between an
+    interrupted and an uninterrupted run.
+    """
+    return keras.Model(model.inputs, model.outputs, name=model.name)
+
+
+def seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    """Make an epoch's dropout masks depend on the seed and the epoch alone.
+
+    Keras does not save the state of a layer's random generator, so a resumed run would draw other
+    masks.
+    """
+    layers = [layer for layer in _layers(model) if isinstance(layer, keras.layers.Dropout)]
+    for i, layer in enumerate(layer for layer in layers if layer.rate > 0):
+        state = np.random.default_rng([seed, epoch, i]).integers(1 << 32, size=2, dtype=np.uint32)
+        layer.seed_generator.state.assign(state)
+
+
+def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield the layers of a model and of the models in it, in order."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+class _EachEpoch(keras.callbacks.Callback):
+    """Orders batches, seeds dropout, keeps history and checkpoint, and knows when to stop."""
+
+    def __init__(
+        self, train: Batches, training: Fit, patience: int, history: History, kept: Checkpoint
+    ) -> None:
+        super().__init__()
+        self.train, self.training, self.patience = train, training, patience
+        self.history, self.kept = history, kept
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.train.start_epoch(epoch)
+        seed_dropout(self.model, self.train.seed or 0, epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        values = {name: float((logs or {})[name]) for name in HISTORY_COLUMNS[1:]}
+        row = {"epoch": epoch + 1, **values}
+        if not all(math.isfinite(value) for value in row.values()):
+            raise ThawError(
+                f"training diverged in epoch {epoch + 1}: {row}. The learning rate is too high for "
+                f"these weights. Received: learning_rate {self.training.learning_rate}. Try a "
+                "tenth of it."
+            )
+        self.history.rows.append(row)
+        self.kept.save(self.model, self.history)
+        if self.history.is_over(self.training.epochs, self.patience):
+            self.model.stop_training = True
+
+
+def fit(
+    model: keras.Model,
+    train: Batches,
+    validation: Batches,
+    training: Fit,
+    kept: Checkpoint,
+    patience: int = 0,
+) -> History:
+    """Fit `model` with Adam on the cross-entropy, and leave it with its best epoch's weights.
+
+    The best epoch is that of the lowest validation loss. A run that `kept` knows goes on after its
+    last whole epoch and ends with the same weights as an uninterrupted one.
+
+    Returns:
+        The loss (nats, penalties included) and accuracy of each epoch on train, as the epoch went,
+        and on validation, at its end.
+
+    Raises:
+        ThawError: the loss is not finite.
+
+    """
+    model.compile(
+        optimizer=keras.optimizers.Adam(training.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,  # XLA makes ResNet50 three to four times slower on a CPU at 32 px
+    )
+    history = kept.restore(model)
+    if history.epochs:
+        print(f"going on after epoch {history.epochs} of {training.epochs}", flush=True)
+    if not history.is_over(training.epochs, patience):
+        model.fit(
+            train,
+            validation_data=validation,
+            initial_epoch=history.epochs,
+            epochs=training.epochs,
+            callbacks=[_EachEpoch(train, training, patience, history, kept)],
+            shuffle=False,  # Batches does
+            verbose=_verbosity(),
+        )
+    kept.restore_best(model)
+    return history
+
+
+def _verbosity() -> int:
+    """Return Keras' progress bar on a terminal, one line an epoch elsewhere."""
+    return 1 if sys.stdout.isatty() else 2
