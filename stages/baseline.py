@@ -1,0 +1,73 @@
+"""Stage baseline: what ResNet50 says before any retraining, a linear classifier, chance.
+
+Reads   data/images/  data/weights/
+Writes  metrics/baseline.json
+        data/results/baseline/  top1_byte.csv, top1_unit.csv: the commonest ImageNet classes
+            predictions.csv: the likeliest of each test image; train_image_6.npy
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from thaw import baseline, evaluation, weights
+from thaw.backbone import image_model
+from thaw.features import predict
+from thaw.files import atomic_folder, write_csv, write_json
+from thaw.images import LARGE, SMALL, Images, open_images
+from thaw.params import INPUT_RANGES, Params, load_params
+from thaw.runtime import configure
+from thaw.stage import run
+
+
+def main(root: Path = Path()) -> str:
+    """Run the stage in `root`."""
+    params = load_params(root)
+    configure(params.seed, params.threads)
+    source = weights.load_source(root / "data/weights")
+    images = root / "data/images"
+    test = open_images(images, LARGE, "test").sample(params.baseline.images, params.seed)
+    example = open_images(images, LARGE, "examples").first(1)
+    named = _name(root, test, example) if source.top else {}
+    metrics = _linear(root, params) | {"weights": source.name, "has_1000_class_top": source.top}
+    if named:
+        metrics |= baseline.naming_metrics(named, test.labels)
+    with atomic_folder(root / "data/results/baseline") as results:
+        _write_tables(results, named, test)
+        np.save(results / "train_image_6.npy", example.batch(slice(0, 1))[0])
+    write_json(root / "metrics/baseline.json", metrics)
+    zero_shot = metrics.get("byte_zero_shot_accuracy", "none, the weights have no 1000-class top")
+    return f"linear on pixels {metrics['linear_pixels_accuracy']:.4f}, zero-shot {zero_shot}"
+
+
+def _write_tables(folder: Path, named: dict[str, baseline.Named], test: Images) -> None:
+    rows = [
+        row
+        for input_range, answers in named.items()
+        for row in baseline.prediction_rows(input_range, answers, test)
+    ]
+    write_csv(folder / "predictions.csv", baseline.PREDICTION_COLUMNS, rows)
+    for input_range in INPUT_RANGES:
+        shares = baseline.share_rows(named[input_range]) if named else [("no 1000-class top", 0.0)]
+        write_csv(folder / f"top1_{input_range}.csv", ("imagenet_class", "share"), shares)
+
+
+def _linear(root: Path, params: Params) -> evaluation.Metrics:
+    train = open_images(root / "data/images", SMALL, "train")
+    test = open_images(root / "data/images", SMALL, "test")
+    some = train.sample(params.baseline.linear_images, params.seed)
+    return baseline.linear_accuracy(some, test, params.threads)
+
+
+def _name(root: Path, test: Images, example: Images) -> dict[str, baseline.Named]:
+    network = weights.resnet50(LARGE, top=True)
+    weights.load(root / "data/weights", network)
+    named = {}
+    for input_range in INPUT_RANGES:
+        model = image_model(network, LARGE, input_range)
+        named[input_range] = baseline.Named(predict(model, test), predict(model, example))
+    return named
+
+
+if __name__ == "__main__":
+    run("baseline", main)

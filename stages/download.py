@@ -1,0 +1,21 @@
+"""Stage download: the four Fashion-MNIST files from the first mirror that delivers them.
+
+Writes  data/raw/   train-images-idx3-ubyte and its three siblings, decompressed
+"""
+
+from pathlib import Path
+
+from thaw.mirrors import download, mirrors
+from thaw.params import load_params
+from thaw.stage import run
+
+
+def main(root: Path = Path()) -> str:
+    """Run the stage in `root`."""
+    load_params(root)
+    source = download(root / "data/raw", mirrors())
+    return f"70,000 images, digests verified; source: {source}"
+
+
+if __name__ == "__main__":
+    run("download", main)

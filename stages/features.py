@@ -1,0 +1,31 @@
+"""Stage features: every image through the frozen ResNet50, once.
+
+Reads   data/images/    images (n, side, side, 3) uint8
+        data/weights/
+Writes  data/features/  features.h5: features (n, 2048) float32, labels (n,) int64
+"""
+
+from pathlib import Path
+
+from thaw import features, weights
+from thaw.backbone import feature_model
+from thaw.images import PARTS, open_images
+from thaw.params import load_params
+from thaw.runtime import configure
+from thaw.stage import run
+
+
+def main(root: Path = Path()) -> str:
+    """Run the stage in `root`."""
+    params = load_params(root)
+    configure(params.seed, params.threads)
+    backbone, model = feature_model(params.image_size, params.input_range)
+    source = weights.load(root / "data/weights", backbone)
+    images = {part: open_images(root / "data/images", params.image_size, part) for part in PARTS}
+    features.write_features(root / "data/features/features.h5", model, images)
+    total = sum(len(some) for some in images.values())
+    return f"{total:,} images of {params.image_size} px, weights: {source.name}"
+
+
+if __name__ == "__main__":
+    run("features", main)

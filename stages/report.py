@@ -1,0 +1,27 @@
+"""Stage report: what came out, for people.
+
+Reads   metrics/  data/results/
+Writes  plots/  report/report.md  report/report.html
+"""
+
+from pathlib import Path
+
+from thaw import reporting
+from thaw.files import atomic_file, atomic_folder
+from thaw.stage import run
+
+
+def main(root: Path = Path()) -> str:
+    """Run the stage in `root`."""
+    names = ("report.md", "report.html")
+    with atomic_folder(root / "plots") as plots:
+        reporting.draw(root, plots)
+        pages = {name: reporting.render(root, plots, f"{name}.j2") for name in names}
+    for name, text in pages.items():
+        with atomic_file(root / "report" / name) as scratch:
+            scratch.write_text(text, encoding="utf-8")
+    return "plots/, report/report.md, report/report.html"
+
+
+if __name__ == "__main__":
+    run("report", main)

@@ -1,0 +1,21 @@
+"""Stage train-frozen: a classifier head on cached ResNet50 features.
+
+Reads   data/features/  features (n, 2048) float32, labels (n,) int64
+        data/weights/
+Writes  data/models/frozen.weights.h5  metrics/frozen.json  data/results/frozen/
+"""
+
+from pathlib import Path
+
+from thaw.modes import train_frozen, write_results
+from thaw.params import load_params
+from thaw.stage import run
+
+
+def main(root: Path = Path()) -> str:
+    """Run the stage in `root`."""
+    return write_results(root, "frozen", train_frozen(root, load_params(root)))
+
+
+if __name__ == "__main__":
+    run("train-frozen", main)

@@ -1,0 +1,244 @@
+"""The real pipeline, by the real DVC, on the real images, a few of them. Minutes."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import pytest
+import yaml
+from conftest import ROOT
+
+from thaw import weights
+from thaw.files import sha256
+from thaw.mirrors import FOLDER_VARIABLE
+
+pytestmark = pytest.mark.slow
+METRICS = [f"metrics/{name}.json" for name in ("baseline", "diagnose", "frozen", "full", "partial")]
+MODEL = "data/models/partial.weights.h5"
+DVC = (sys.executable, "-m", "dvc")
+TINY_TRAINING = {"images": 40, "epochs": 2, "batch_size": 20}
+
+
+class Project:
+    """A copy of this project in a folder of its own, with a cache of its own and small params."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(self, *command: str, code: int = 0) -> str:
+        ended = subprocess.run(
+            command, cwd=self.root, env=environment(), capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        return ended.stdout + ended.stderr
+
+    def dvc(self, *arguments: str, code: int = 0) -> str:
+        return self.run(*DVC, *arguments, code=code)
+
+    def commit(self) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--allow-empty", "--message", "results")
+
+    def reset(self) -> None:
+        self.run("git", "checkout", "--quiet", "--force", "HEAD")
+        self.dvc("checkout", "--force", "--quiet")
+
+
+def environment() -> dict[str, str]:
+    who = {
+        f"GIT_{role}_{what}": "tester@example.org"
+        for role in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    raw = ROOT / "data/raw"
+    near = {FOLDER_VARIABLE: str(raw)} if raw.is_dir() else {}
+    return {**os.environ, **who, **near, "PATH": path}
+
+
+def ran(output: str) -> list[str]:
+    """Return the stages that DVC says it ran, in order."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def tiny() -> dict[str, object]:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params |= {"samples": {"train": 100, "validation": 40, "test": 40}, "weights": "random"}
+    params |= {"baseline": {"images": 10, "linear_images": 50}, "freeze": 10}
+    for mode in ("train_frozen", "train_full", "train_partial"):
+        params[mode] |= TINY_TRAINING
+    params["train_partial"]["epochs"] = 3
+    params["diagnose"] |= {"images": 20, "validation_images": 20, "epochs": 1}
+    return params
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """The project after its first `dvc repro`, committed, and what that printed."""
+    root = tmp_path_factory.mktemp("project")
+    listed = subprocess.check_output(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
+    )
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+    (root / "params.yaml").write_text(yaml.safe_dump(tiny(), sort_keys=False))
+    project = Project(root)
+    project.run("git", "init", "--quiet", "--initial-branch", "main")
+    project.commit()
+    output = project.dvc("repro")
+    project.commit()
+    return project, output
+
+
+@pytest.fixture
+def project(first: tuple[Project, str]) -> Iterator[Project]:
+    yield first[0]
+    first[0].reset()
+
+
+def test_the_first_run_runs_every_stage_and_writes_every_output(
+    first: tuple[Project, str],
+) -> None:
+    project, output = first
+    assert sorted(ran(output)) == sorted(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+    for name in METRICS:
+        metrics = json.loads((project.root / name).read_text())
+        assert list(metrics) == sorted(metrics)
+        assert all(isinstance(value, int | float | str) for value in metrics.values())
+    report = (project.root / "report/report.md").read_text()
+    assert report.startswith("**No pretrained weights were used")
+    assert (project.root / "report/report.html").stat().st_size > 100_000
+    full = json.loads((project.root / "metrics/full.json").read_text())
+    assert full["parameters"] == 23_851_274
+    assert full["parameters_trainable"] == 23_798_154
+    assert full["images_seen"] == 80
+
+
+def test_a_second_run_does_nothing(project: Project) -> None:
+    output = project.dvc("repro")
+    assert ran(output) == []
+    assert "up to date" in output
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_running_all_again_gives_the_same_bytes(project: Project) -> None:
+    assert len(ran(project.dvc("repro", "--force"))) == 10
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_freeze_reruns_train_partial_and_report_only(project: Project) -> None:
+    output = project.dvc("exp", "run", "--set-param", "freeze=20")
+    assert ran(output) == ["train-partial", "report"]
+    partial = json.loads((project.root / "metrics/partial.json").read_text())
+    assert partial["layers_frozen"] == 20
+    back = project.dvc("exp", "run", "--set-param", "freeze=10")
+    assert ran(back) == ["report"], "which takes a second, and is not cached"
+    assert "'train-partial' is cached - skipping run" in back
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_the_head_reruns_no_feature_extraction(project: Project) -> None:
+    output = project.dvc("exp", "run", "--set-param", "head.dropout=0.5")
+    assert set(ran(output)) == {"train-frozen", "train-full", "train-partial", "report"}
+
+
+def test_a_queue_with_two_workers_succeeds(project: Project) -> None:
+    project.dvc("exp", "run", "--queue", "--set-param", "freeze=10,20,conv3")
+    project.dvc("queue", "start", "--jobs", "2")
+    deadline = time.monotonic() + 900
+    status = project.dvc("queue", "status")
+    while "Running" in status or "Queued" in status:
+        assert time.monotonic() < deadline, status
+        time.sleep(5)
+        status = project.dvc("queue", "status")
+    assert status.count("Success") == 3, status
+    table = project.dvc("exp", "show", "--csv")
+    assert "metrics/partial.json:test_accuracy" in table
+    assert "conv3" in table
+
+
+def test_a_fresh_clone_is_up_to_date(project: Project, tmp_path: Path) -> None:
+    project.run("git", "clone", "--quiet", str(project.root), str(tmp_path / "clone"))
+    output = Project(tmp_path / "clone").dvc("repro", "--dry", "--allow-missing")
+    assert ran(output) == []
+    assert "up to date" in output
+
+
+def test_a_bad_param_ends_with_one_message_and_loses_nothing(project: Project) -> None:
+    output = project.dvc("exp", "run", "--set-param", "freeze=176", code=255)
+    assert "error in stage train-partial: params.yaml is not valid" in output
+    assert "freeze: must be an integer from 0 to 175" in output
+    assert "Traceback" not in output
+    back = project.dvc("exp", "run", "--set-param", "freeze=10")
+    assert "'train-partial' is cached - skipping run" in back
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Project) -> None:
+    files = [MODEL, "metrics/partial.json"]
+    files += [f"data/results/partial/{name}.csv" for name in ("history", "confusion")]
+    before = [sha256(project.root / name) for name in files]
+    (project.root / MODEL).unlink()
+    command = (sys.executable, "-m", "stages.train_partial")
+    killed = subprocess.Popen(
+        command, cwd=project.root, env=environment(), stdout=subprocess.DEVNULL
+    )
+    checkpoints = project.root / ".thaw/checkpoints/train-partial"
+    while not list(checkpoints.glob("[!.]*/history.json")):
+        assert killed.poll() is None
+        time.sleep(0.1)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (project.root / MODEL).exists()
+    assert "going on after epoch" in project.run(*command)
+    assert [sha256(project.root / name) for name in files] == before
+    assert not list(checkpoints.glob("*"))
+
+
+def test_weights_without_a_top_leave_the_references(project: Project) -> None:
+    keras.utils.set_random_seed(0)
+    weights.resnet50(32, top=False).save_weights(project.root / "notop.weights.h5")
+    project.dvc("exp", "run", "baseline", "--set-param", "weights=notop.weights.h5")
+    metrics = json.loads((project.root / "metrics/baseline.json").read_text())
+    (project.root / "notop.weights.h5").unlink()
+    assert metrics["has_1000_class_top"] is False
+    assert metrics["weights"].startswith("file ")
+    assert 0 < metrics["linear_pixels_accuracy"] < 1
+    assert not [name for name in metrics if "zero_shot" in name]
+
+
+def test_what_dvc_shows_can_be_read(project: Project) -> None:
+    project.dvc("exp", "run", "--set-param", "freeze=20")
+    table = project.dvc("metrics", "diff", "--md", "--all")
+    assert re.search(r"\| metrics/partial.json +\| layers_frozen +\| 10 +\| 20 +\| 10 ", table)
+    assert "freeze" in project.dvc("params", "diff")
+    page = project.root / "dvc_plots/index.html"
+    project.dvc("plots", "diff", "HEAD")
+    assert "Confusion, train-partial" in page.read_text()
+    shutil.rmtree(page.parent)
+
+
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="apt-get is Debian's")
+def test_debians_package_delivers_the_published_bytes(tmp_path: Path) -> None:
+    script = (
+        "from pathlib import Path; from thaw.fashion_mnist import load; "
+        "from thaw.mirrors import download, mirrors; "
+        "print(download(Path('raw'), mirrors()[-1:])); train, test = load(Path('raw')); "
+        "print(round(float(train.images.mean()), 3), len(test.labels))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop(FOLDER_VARIABLE, None)
+    said = subprocess.check_output(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, text=True
+    )
+    assert said.splitlines() == ["Debian (package dataset-fashion-mnist)", "72.94 10000"]
