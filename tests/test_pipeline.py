@@ -2,12 +2,14 @@
 
 import ast
 import re
+from difflib import ndiff
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from conftest import ROOT
+from dvc.utils.serialize import modify_yaml
 from imports import files_of, imported_names, project_imports
 
 from thaw.params import Params
@@ -127,3 +129,15 @@ def test_every_param_has_a_comment() -> None:
     top = [i for i, line in enumerate(lines) if re.match(r"\w+:", line)]
     assert len(top) == len(Params.model_fields)
     assert all(lines[i - 1].startswith("#") for i in top)
+
+
+def test_dvc_changes_only_the_line_that_it_sets(tmp_path: Path) -> None:
+    before = (ROOT / "params.yaml").read_text().splitlines()
+    path = tmp_path / "params.yaml"
+    path.write_text("\n".join(before) + "\n")
+    with modify_yaml(path) as entries:
+        entries["freeze"] = 20
+        entries["head"]["units"] = [128, 64]
+    after = path.read_text().splitlines()
+    changed = [line for line in ndiff(before, after) if line[0] in "+-"]
+    assert changed == ["- freeze: 10", "+ freeze: 20", "+   - 64"]
