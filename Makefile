@@ -1,14 +1,19 @@
 # make repro   set up, then run the pipeline        make test      set up, then the fast tests
 # make lint    style, format, types                 make test-slow  the real pipeline, few images
 # make lock    requirements.lock anew, from pyproject.toml
+# make pretrain       the bundled weights anew, hours long; goes on where it was stopped
+# make test-pretrain  the tests of that
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PRETRAIN_VENV := pretrain/.venv
+PRETRAIN_BIN := $(CURDIR)/$(PRETRAIN_VENV)/bin
+PRETRAIN_STAMP := $(PRETRAIN_VENV)/.installed
 # Stages and tests find the tools of the virtual environment, whatever the shell has.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-slow lint lock setup
+.PHONY: repro test test-slow lint lock setup pretrain test-pretrain
 .DELETE_ON_ERROR:
 
 repro: setup
@@ -36,6 +41,22 @@ $(STAMP): requirements.lock
 	missing. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+# pretrain/params.yaml's evaluation fine-tunes on thaw's own images.
+pretrain: setup $(PRETRAIN_STAMP)
+	$(BIN)/dvc repro preprocess
+	cd pretrain && PATH="$(PRETRAIN_BIN):$$PATH" dvc repro
+
+test-pretrain: $(PRETRAIN_STAMP)
+	PATH="$(PRETRAIN_BIN):$$PATH" python -m pytest pretrain/tests
+
+$(PRETRAIN_STAMP): $(STAMP) requirements.lock pretrain/requirements.txt
+	$(BIN)/python -m venv --clear $(PRETRAIN_VENV)
+	$(PRETRAIN_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements.lock
+	$(PRETRAIN_BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -r pretrain/requirements.txt
 	@touch $@
 
 # uv writes one lock for all platforms and Pythons; pip, which installs it, cannot.

@@ -17,7 +17,17 @@ from thaw.params import Params
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 ORDER = (
-    *("errors", "files", "params", "stage", "runtime", "fashion_mnist", "mirrors", "imagenet"),
+    *(
+        "errors",
+        "files",
+        "params",
+        "stage",
+        "runtime",
+        "fashion_mnist",
+        "mirrors",
+        "imagenet",
+        "bundled",
+    ),
     *("images", "weights", "backbone", "features", "heads", "evaluation", "baseline"),
     *("training", "figures", "modes", "diagnosis", "reporting"),
 )

@@ -1,0 +1,198 @@
+"""Stage evaluate: what the student knows, and what packing it costs.
+
+Reads   data/student.npz  ../thaw/pretrained/  data/pictures/  ../data/images/  ../params.yaml
+Writes  metrics.json
+        names.csv  what teacher and student call held-out pictures
+
+Everything is measured in Keras, with thaw's own code, on the weights before and after packing;
+Fashion-MNIST's accuracies have random weights beside them, trained by the same recipe.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from pretrain.layers import Layers, load_layers
+from pretrain.pictures import Library, Picture
+from pretrain.scenes import Image, plain_scene
+from pretrain.settings import FOLDER, HERE, Settings, load_settings
+from pretrain.teacher import Teacher
+from thaw import bundled, evaluation, features, imagenet, modes, weights
+from thaw.backbone import feature_model, image_model
+from thaw.evaluation import Metrics
+from thaw.files import write_csv, write_json
+from thaw.images import open_images
+from thaw.params import Params, load_params
+from thaw.runtime import configure
+from thaw.stage import run
+
+ROOT = HERE.parent
+SIDES = (32, 64)
+PROBE_IMAGES = 10_000
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+"""scikit-learn's C of the probe; the best on validation is tested."""
+SEEDS = (0, 1, 2)
+PHOTO_CUTS = 8
+"""Random cuts of each held-out photo, beside the whole: there are few photos."""
+NAMED_SIDE = 64
+NAMED_CLIPART = 24
+
+
+def main() -> str:
+    """Measure and write."""
+    settings, params = load_settings(), load_params(ROOT)
+    configure(params.seed, params.threads)
+    networks = {
+        "float32": load_layers(FOLDER / "student.npz"),
+        "bundled": bundled.read(),
+        "random": _random_layers(),
+    }
+    held_out = HeldOut(settings)
+    metrics: Metrics = {"held_out_pictures": len(held_out.kinds)}
+    for name, layers in networks.items():
+        for side in SIDES:
+            metrics |= _prefixed(f"{name}_probe_{side}", _probe(layers, side, params))
+            if name != "random":
+                metrics |= _prefixed(f"{name}_agreement_{side}", held_out.agreement(layers, side))
+        metrics |= _prefixed(f"{name}_full", _fine_tuned(layers, params))
+        print(f"evaluate: {name}: {metrics}", flush=True)
+    write_json(HERE / "metrics.json", metrics)
+    write_csv(HERE / "names.csv", NAME_COLUMNS, held_out.names(networks["bundled"]))
+    return (
+        f"full on 1,000 images {metrics['bundled_full_accuracy']:.4f} (random "
+        f"{metrics['random_full_accuracy']:.4f}), probe {metrics['bundled_probe_32_accuracy']:.4f}"
+    )
+
+
+def _prefixed(prefix: str, metrics: Metrics) -> Metrics:
+    return {f"{prefix}_{key}": value for key, value in metrics.items()}
+
+
+def _random_layers() -> Layers:
+    network = weights.resnet50(224, top=True)
+    return {
+        layer.name: [np.asarray(weight) for weight in layer.get_weights()]
+        for layer in network.layers
+        if layer.weights
+    }
+
+
+def _probe(layers: Layers, side: int, params: Params) -> Metrics:
+    """Return the test accuracy of logistic regression on the pooled features at `side` pixels."""
+    backbone, model = feature_model(side, "byte")
+    weights.assign(backbone, layers, FOLDER)
+    parts = {}
+    for part, count in (("train", PROBE_IMAGES), ("validation", 0), ("test", 0)):
+        images = open_images(ROOT / "data/images", side, part).sample(count, params.seed)
+        parts[part] = features.predict(model, images), images.labels
+    models = [
+        make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=300, tol=1e-3)).fit(
+            *parts["train"]
+        )
+        for c in PENALTIES
+    ]
+    best = max(models, key=lambda model: model.score(*parts["validation"]))
+    right = int((best.predict(parts["test"][0]) == parts["test"][1]).sum())
+    count = len(parts["test"][1])
+    low, high = evaluation.wilson_interval(right, count)
+    return {"accuracy": right / count, "accuracy_low": low, "accuracy_high": high}
+
+
+def _fine_tuned(layers: Layers, params: Params) -> Metrics:
+    """Return the mean test accuracy of train-full over seeds, with Student's 95 % interval."""
+    accuracies = []
+    with tempfile.TemporaryDirectory(dir=FOLDER) as name:
+        root = Path(name)
+        (root / "data").mkdir()
+        (root / "data/images").symlink_to(ROOT / "data/images")
+        network = weights.resnet50(224, top=True)
+        weights.assign(network, layers, FOLDER)
+        weights.save(root / "data/weights", network, weights.Source("evaluated", top=True))
+        for seed in SEEDS:
+            seeded = params.model_copy(update={"seed": seed})
+            trained = modes.fine_tune(root, seeded, "evaluate", params.train_full)
+            accuracies.append(evaluation.accuracy(trained.parts["test"]))
+            trained.kept.clear()
+    mean, error = float(np.mean(accuracies)), float(stats.sem(accuracies))
+    half = float(stats.t.ppf(0.975, len(SEEDS) - 1)) * error
+    return {"accuracy": mean, "accuracy_low": mean - half, "accuracy_high": mean + half}
+
+
+NAME_COLUMNS = ("package", "picture", "teacher", "student", "student_second", "student_third")
+
+
+class HeldOut:
+    """Pictures that no training scene showed, and what the teacher calls them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._side = settings.bank.teacher_side
+        library = Library(FOLDER / "pictures", held_out=True)
+        made = list(_held_out_scenes(library, self._side, settings.seed))
+        self.pictures: list[Picture] = [picture for picture, _ in made]
+        self.kinds: NDArray[np.str_] = np.array([picture.kind for picture in self.pictures])
+        self._scenes: Image = np.stack([scene for _, scene in made])
+        teacher = Teacher(settings.bank.teacher, self._side, 1, settings.threads)
+        self.logits: NDArray[np.float32] = teacher(self._scenes)[1]
+
+    def agreement(self, layers: Layers, side: int) -> Metrics:
+        """Return the share of pictures that student and teacher call the same, by kind."""
+        same = self._student(layers, side).argmax(1) == self.logits.argmax(1)
+        by_kind: Metrics = {
+            kind: float(same[self.kinds == kind].mean()) for kind in sorted(set(self.kinds))
+        }
+        return by_kind | {"all": float(same.mean())}
+
+    def _student(self, layers: Layers, side: int) -> NDArray[np.float32]:
+        network = weights.resnet50(side, top=True)
+        weights.assign(network, layers, FOLDER)
+        model = image_model(network, side, "byte")
+        images = np.stack(
+            [
+                cv2.resize(scene, (side, side), interpolation=cv2.INTER_AREA)
+                for scene in self._scenes
+            ]
+        )
+        return np.asarray(model.predict(images, batch_size=64, verbose=0))
+
+    def names(self, layers: Layers) -> Iterator[tuple[str, ...]]:
+        """Yield `NAME_COLUMNS` for every whole sample photo and some clip art."""
+        student = imagenet.top(self._student(layers, NAMED_SIDE))
+        teacher = imagenet.top(self.logits)
+        first = {picture: row for row, picture in reversed(list(enumerate(self.pictures)))}
+        photos = [row for picture, row in first.items() if picture.package == "skimage/data"]
+        clipart = [row for picture, row in first.items() if picture.kind == "clipart"]
+        for row in sorted(photos) + sorted(clipart)[:: max(1, len(clipart) // NAMED_CLIPART)]:
+            picture = self.pictures[row]
+            best = [name for name, _ in student[row]]
+            yield (picture.package, picture.name, teacher[row][0][0], *best)
+
+
+def _held_out_scenes(library: Library, side: int, seed: int) -> Iterator[tuple[Picture, Image]]:
+    """Yield whole pictures on white, and of photos some random cuts as well."""
+    for index, picture in enumerate(library.pictures):
+        pixels = library.pixels(index)
+        yield picture, plain_scene(pixels, side)
+        if picture.kind == "photo":
+            random = np.random.default_rng([seed, index])
+            for _ in range(PHOTO_CUTS):
+                yield picture, plain_scene(_cut(random, pixels), side)
+
+
+def _cut(random: np.random.Generator, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a square part of a third to all of the shorter side."""
+    shorter = min(pixels.shape[:2])
+    part = int(random.integers(shorter // 3, shorter + 1))
+    top, left = (int(random.integers(n - part + 1)) for n in pixels.shape[:2])
+    return pixels[top : top + part, left : left + part]
+
+
+if __name__ == "__main__":
+    run("evaluate", main)

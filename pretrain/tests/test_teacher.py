@@ -1,0 +1,19 @@
+"""The teacher is the one with real ImageNet weights."""
+
+import cv2
+import skimage
+
+from pretrain.scenes import plain_scene
+from pretrain.teacher import Teacher
+from thaw import imagenet
+
+
+def test_it_knows_a_cat_and_a_cup_of_coffee() -> None:
+    pictures = [
+        cv2.cvtColor(getattr(skimage.data, name)(), cv2.COLOR_RGB2RGBA)
+        for name in ("chelsea", "coffee")
+    ]
+    teacher = Teacher(1, 192, 1, threads=2)
+    for picture, expected in zip(pictures, ("Egyptian_cat", "espresso"), strict=True):
+        _, logits = teacher(plain_scene(picture, 192)[None])
+        assert imagenet.top(logits)[0][0][0] == expected
