@@ -27,12 +27,11 @@ from tqdm import tqdm
 
 from pretrain.bank import Bank
 from pretrain.layers import save_layers
-from pretrain.settings import FOLDER, HERE, Distil, Settings, load_settings
+from pretrain.settings import FOLDER, HERE, LARGE, SMALL, Distil, Settings, load_settings
 from pretrain.student import ResNet50, keras_layers, preprocess
 from thaw.files import atomic_file, sha256
 from thaw.stage import run
 
-SIDE, LARGE_SIDE = 32, 64
 FEATURES = 1280
 LOG = ("step", "side", "loss", "feature_loss", "divergence", "agreement_32", "agreement_64")
 EVALUATED = 2000
@@ -117,11 +116,11 @@ def _batch(step: int, bank: Bank, scale: "_Scale", settings: Settings) -> _Batch
     images = bank.images[rows]
     mirrored = random.random(size) < 0.5
     images[mirrored] = images[mirrored, :, ::-1]
-    side = LARGE_SIDE if large else SIDE
+    side = LARGE if large else SMALL
     return _Batch(
         preprocess(images, side).contiguous(memory_format=torch.channels_last),
-        scale(bank.features[rows]),
-        torch.from_numpy(bank.logits[rows].astype(np.float32)),
+        scale(bank.features[side][rows]),
+        torch.from_numpy(bank.logits[side][rows].astype(np.float32)),
         side,
     )
 
@@ -157,7 +156,7 @@ def losses(
 def _train(
     learner: Learner, bank: Bank, held_out: Bank, settings: Settings, checkpoints: "Checkpoints"
 ) -> None:
-    scale, distil = _Scale(bank.features), settings.distil
+    scale, distil = _Scale(bank.features[SMALL]), settings.distil
     learner.network.train()
     bar = tqdm(total=distil.steps, initial=learner.step, disable=None)
     while learner.step < distil.steps:
@@ -181,8 +180,8 @@ def _train(
                     "loss": loss.item(),
                     "feature_loss": feature_loss.item(),
                     "divergence": divergence.item(),
-                    "agreement_32": agreement(learner.network, held_out, SIDE),
-                    "agreement_64": agreement(learner.network, held_out, LARGE_SIDE),
+                    "agreement_32": agreement(learner.network, held_out, SMALL),
+                    "agreement_64": agreement(learner.network, held_out, LARGE),
                 }
             )
             print(learner.log[-1], flush=True)
@@ -202,7 +201,7 @@ def agreement(network: ResNet50, bank: Bank, side: int) -> float:
         rows = slice(start, start + 250)
         with torch.autocast("cpu", torch.bfloat16):
             _, logits = network(preprocess(bank.images[rows], side))
-        same += int((logits.argmax(1).numpy() == bank.logits[rows].argmax(1)).sum())
+        same += int((logits.argmax(1).numpy() == bank.logits[side][rows].argmax(1)).sum())
     network.hold_statistics(False)
     return same / EVALUATED
 

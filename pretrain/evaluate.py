@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
@@ -22,8 +21,8 @@ from sklearn.preprocessing import StandardScaler
 
 from pretrain.layers import Layers, load_layers
 from pretrain.pictures import Library, Picture
-from pretrain.scenes import Image, plain_scene
-from pretrain.settings import FOLDER, HERE, Settings, load_settings
+from pretrain.scenes import KINDS, Image, enlarged, plain_scene, shrunk
+from pretrain.settings import FOLDER, HERE, LARGE, SIDES, Settings, load_settings
 from pretrain.teacher import Teacher
 from thaw import bundled, evaluation, features, imagenet, modes, weights
 from thaw.backbone import feature_model, image_model
@@ -35,14 +34,12 @@ from thaw.runtime import configure
 from thaw.stage import run
 
 ROOT = HERE.parent
-SIDES = (32, 64)
 PROBE_IMAGES = 10_000
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 """scikit-learn's C of the probe; the best on validation is tested."""
 SEEDS = (0, 1, 2)
 PHOTO_CUTS = 8
 """Random cuts of each held-out photo, beside the whole: there are few photos."""
-NAMED_SIDE = 64
 NAMED_CLIPART = 24
 
 
@@ -57,6 +54,7 @@ def main() -> str:
     }
     held_out = HeldOut(settings)
     metrics: Metrics = {"held_out_pictures": len(held_out.kinds)}
+    metrics |= {f"teacher_agreement_{side}_all_detailed": held_out.ceiling(side) for side in SIDES}
     for name, layers in networks.items():
         for side in SIDES:
             metrics |= _prefixed(f"{name}_probe_{side}", _probe(layers, side, params))
@@ -133,38 +131,44 @@ class HeldOut:
     """Pictures that no training scene showed, and what the teacher calls them."""
 
     def __init__(self, settings: Settings) -> None:
-        self._side = settings.bank.teacher_side
+        side = settings.bank.teacher_side
         library = Library(FOLDER / "pictures", held_out=True)
-        made = list(_held_out_scenes(library, self._side, settings.seed))
+        made = list(_held_out_scenes(library, side, settings.seed))
         self.pictures: list[Picture] = [picture for picture, _ in made]
         self.kinds: NDArray[np.str_] = np.array([picture.kind for picture in self.pictures])
         self._scenes: Image = np.stack([scene for _, scene in made])
-        teacher = Teacher(settings.bank.teacher, self._side, 1, settings.threads)
-        self.logits: NDArray[np.float32] = teacher(self._scenes)[1]
+        teacher = Teacher(settings.bank.teacher, side, 1, settings.threads)
+        self.logits = teacher(self._scenes)[1]
+        self._logits_at = {
+            small: teacher(enlarged(shrunk(self._scenes, small), side))[1] for small in SIDES
+        }
 
     def agreement(self, layers: Layers, side: int) -> Metrics:
-        """Return the share of pictures that student and teacher call the same, by kind."""
-        same = self._student(layers, side).argmax(1) == self.logits.argmax(1)
-        by_kind: Metrics = {
-            kind: float(same[self.kinds == kind].mean()) for kind in sorted(set(self.kinds))
-        }
-        return by_kind | {"all": float(same.mean())}
+        """Return the share of pictures that student and teacher call the same.
+
+        By kind and in all, the teacher seeing the student's pixels, enlarged; and in all, the
+        teacher seeing every detail.
+        """
+        classes = self._student(layers, side).argmax(1)
+        same = classes == self._logits_at[side].argmax(1)
+        metrics: Metrics = {kind: float(same[self.kinds == kind].mean()) for kind in KINDS}
+        detailed = float((classes == self.logits.argmax(1)).mean())
+        return metrics | {"all": float(same.mean()), "all_detailed": detailed}
+
+    def ceiling(self, side: int) -> float:
+        """Return the share that the teacher calls the same at `side` pixels as in every detail."""
+        return float((self._logits_at[side].argmax(1) == self.logits.argmax(1)).mean())
 
     def _student(self, layers: Layers, side: int) -> NDArray[np.float32]:
         network = weights.resnet50(side, top=True)
         weights.assign(network, layers, FOLDER)
+        images = shrunk(self._scenes, side)
         model = image_model(network, side, "byte")
-        images = np.stack(
-            [
-                cv2.resize(scene, (side, side), interpolation=cv2.INTER_AREA)
-                for scene in self._scenes
-            ]
-        )
         return np.asarray(model.predict(images, batch_size=64, verbose=0))
 
     def names(self, layers: Layers) -> Iterator[tuple[str, ...]]:
         """Yield `NAME_COLUMNS` for every whole sample photo and some clip art."""
-        student = imagenet.top(self._student(layers, NAMED_SIDE))
+        student = imagenet.top(self._student(layers, LARGE))
         teacher = imagenet.top(self.logits)
         first = {picture: row for row, picture in reversed(list(enumerate(self.pictures)))}
         photos = [row for picture, row in first.items() if picture.package == "skimage/data"]

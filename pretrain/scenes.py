@@ -50,6 +50,16 @@ def plain_scene(pixels: NDArray[np.uint8], side: int, background: int = 255) -> 
     return _bytes(canvas)
 
 
+def shrunk(scenes: Image, side: int) -> Image:
+    """Return scenes (n, height, width, 3) at `side` pixels, each the mean of what it covers."""
+    return np.stack([cv2.resize(s, (side, side), interpolation=cv2.INTER_AREA) for s in scenes])
+
+
+def enlarged(scenes: Image, side: int) -> Image:
+    """Return scenes (n, height, width, 3) at `side` pixels, linearly interpolated."""
+    return np.stack([cv2.resize(s, (side, side), interpolation=cv2.INTER_LINEAR) for s in scenes])
+
+
 def _choice(random: Generator, table: dict[str, float]) -> str:
     return str(random.choice(list(table), p=list(table.values())))
 

@@ -10,6 +10,8 @@ from thaw.errors import ThawError
 HERE = Path(__file__).parent
 FOLDER = HERE / "data"
 """What the stages write, and the checkpoints of an unfinished run; not in git."""
+SIDES = SMALL, LARGE = 32, 64
+"""Of the student's pictures, pixels."""
 SHARD = 2000
 """Scenes in one file of the bank."""
 
@@ -23,7 +25,6 @@ class Bank(_Strict):
 
     teacher: int = Field(ge=0, le=2)
     teacher_side: int = Field(ge=64, le=320)
-    side: int = Field(ge=32, le=224)
     scenes: int = Field(ge=SHARD, multiple_of=SHARD)
     held_out_scenes: int = Field(ge=SHARD, multiple_of=SHARD)
 

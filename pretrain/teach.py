@@ -1,8 +1,12 @@
 """Stage teach: the bank of scenes, each with what the teacher makes of it.
 
 Reads   data/pictures/
-Writes  data/bank/  train-NNNN.npz and held_out-NNNN.npz, SHARD scenes each: images (n, side, side,
-        3) uint8, features (n, 1280) float16, logits (n, 1000) float16, kinds (n,)
+Writes  data/bank/  train-NNNN.npz and held_out-NNNN.npz, SHARD scenes each: images (n, 64, 64, 3)
+        uint8, kinds (n,), and for each side of the student's pictures, 32 and 64, features_SIDE
+        (n, 1280) float16 and logits_SIDE (n, 1000) float16
+
+The teacher sees no more than the student: the scene at the student's side, enlarged. What it would
+say of details that the student cannot see is noise to the student.
 
 A shard that is there and was made by the same settings, pictures and code is kept: the stage can be
 stopped at any moment.
@@ -16,15 +20,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pretrain.pictures import Library
-from pretrain.scenes import Image, random_scene
-from pretrain.settings import FOLDER, HERE, SHARD, Settings, load_settings
+from pretrain.scenes import Image, enlarged, random_scene, shrunk
+from pretrain.settings import FOLDER, HERE, LARGE, SHARD, SIDES, Settings, load_settings
 from pretrain.teacher import Teacher
 from thaw.files import atomic_file, sha256
 from thaw.stage import run
 
-BATCH_SIZE = 50
+BATCH_SIZE = 25
+Answer = NDArray[np.float16]
 RECIPE = "recipe.txt"
 
 
@@ -38,18 +44,23 @@ def main() -> str:
     teacher = Teacher(
         settings.bank.teacher, settings.bank.teacher_side, BATCH_SIZE, settings.threads
     )
-    for (held_out, number), (scenes, kinds) in _scenes(settings, missing):
-        features, logits = teacher(scenes)
+    for (held_out, number), (images, kinds) in _scenes(settings, missing):
         with atomic_file(_path(folder, held_out, number)) as scratch:
-            np.savez(
-                scratch,
-                images=_shrunk(scenes, settings.bank.side),
-                features=features.astype(np.float16),
-                logits=logits.astype(np.float16),
-                kinds=kinds,
-            )
+            said = answers(teacher, images, settings)
+            np.savez(scratch, allow_pickle=False, images=images, kinds=kinds, **said)
         print(f"teach: {_path(folder, held_out, number).name}", flush=True)
     return f"{settings.bank.scenes:,} scenes, {settings.bank.held_out_scenes:,} held out"
+
+
+def answers(teacher: Teacher, images: Image, settings: Settings) -> dict[str, Answer]:
+    """Return the teacher's features and logits of images (n, 64, 64, 3), seen at each side."""
+    result = {}
+    for side in SIDES:
+        seen = images if side == LARGE else shrunk(images, side)
+        features, logits = teacher(enlarged(seen, settings.bank.teacher_side))
+        result[f"features_{side}"] = features.astype(np.float16)
+        result[f"logits_{side}"] = logits.astype(np.float16)
+    return result
 
 
 def _shards(settings: Settings) -> list[tuple[bool, int]]:
@@ -105,13 +116,7 @@ def _make(seed: int, side: int, held_out: bool, number: int) -> tuple[Image, lis
     random = np.random.default_rng([seed, held_out, number])
     library = Library(FOLDER / "pictures", held_out)
     scenes, kinds = zip(*(random_scene(random, library, side) for _ in range(SHARD)), strict=True)
-    return np.stack(scenes), list(kinds)
-
-
-def _shrunk(scenes: Image, side: int) -> Image:
-    return np.stack(
-        [cv2.resize(scene, (side, side), interpolation=cv2.INTER_AREA) for scene in scenes]
-    )
+    return shrunk(np.stack(scenes), LARGE), list(kinds)
 
 
 if __name__ == "__main__":

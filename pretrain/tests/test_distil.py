@@ -27,8 +27,11 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         np.savez(
             tmp_path / f"bank/{part}-0000.npz",
             images=random.integers(0, 256, (SCENES, 64, 64, 3), dtype=np.uint8),
-            features=random.normal(size=(SCENES, 1280)).astype(np.float16),
-            logits=random.normal(size=(SCENES, 1000)).astype(np.float16),
+            **{
+                f"{name}_{side}": random.normal(size=(SCENES, count)).astype(np.float16)
+                for name, count in (("features", 1280), ("logits", 1000))
+                for side in settings.SIDES
+            },
             kinds=["photo"] * SCENES,
         )
     torch.set_num_threads(2)

@@ -1,6 +1,7 @@
 """The teacher is the one with real ImageNet weights."""
 
 import cv2
+import pytest
 import skimage
 
 from pretrain.scenes import plain_scene
@@ -8,6 +9,7 @@ from pretrain.teacher import Teacher
 from thaw import imagenet
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # OpenVINO's own call
 def test_it_knows_a_cat_and_a_cup_of_coffee() -> None:
     pictures = [
         cv2.cvtColor(getattr(skimage.data, name)(), cv2.COLOR_RGB2RGBA)
