@@ -18,6 +18,7 @@ from thaw.files import atomic_file, read_json, sha256, write_json
 FOLDER = Path(__file__).parent / "pretrained"
 WEIGHTS_FILE = "resnet50_distilled.h5"
 DIGEST_FILE = "digest.json"
+LICENCE = "Apache-2.0; attribution: NOTICE.md beside this file"
 LARGEST = 127
 """Of an int8 weight, either sign."""
 
@@ -28,6 +29,7 @@ def pack(folder: Path, layers: Layers) -> None:
     """Write `layers`, arrays by Keras' layer names, as `read` wants them, and their digest."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / WEIGHTS_FILE) as scratch, h5py.File(scratch, "w") as file:
+        file.attrs["licence"] = LICENCE
         for name, arrays in layers.items():
             for position, array in enumerate(arrays):
                 _write(file, f"{name}/{position}", array)
