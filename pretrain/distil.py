@@ -17,6 +17,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +31,7 @@ from pretrain.bank import Bank
 from pretrain.layers import save_layers
 from pretrain.settings import FOLDER, HERE, LARGE, SMALL, Distil, Settings, load_settings
 from pretrain.student import ResNet50, keras_layers, preprocess
+from thaw.errors import ThawError
 from thaw.files import atomic_file, sha256
 from thaw.stage import run
 
@@ -213,7 +216,6 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
-        self._folder = folder
         self._distil = settings.distil
         length = {"steps", "decay_steps", "checkpoint_steps"}
         files = ("student.py", "distil.py", "bank.py")
@@ -222,10 +224,11 @@ class Checkpoints:
             [sha256(HERE / name) for name in files],
             (FOLDER / "bank/recipe.txt").read_text(),
         ]
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-        self._level = folder / f"{digest}-level.pt"
+        text = json.dumps(content, sort_keys=True)
+        self._digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        self._level = folder / f"{self._digest}-level.pt"
         schedule = f"{settings.distil.steps}-{settings.distil.decay_steps}"
-        self._decay = folder / f"{digest}-decay-{schedule}.pt"
+        self._decay = folder / f"{self._digest}-decay-{schedule}.pt"
 
     def save(self, learner: Learner) -> None:
         """Write the state, whole or not at all."""
@@ -240,27 +243,47 @@ class Checkpoints:
         with atomic_file(self._level if level else self._decay) as scratch:
             torch.save(state, scratch)
         if learner.step % SNAPSHOT_STEPS == 0:
-            with atomic_file(self._folder / f"step-{learner.step:06}.npz") as scratch:
+            with atomic_file(self._snapshot(learner.step)) as scratch:
                 save_layers(scratch, keras_layers(learner.network))
 
+    def _snapshot(self, step: int) -> Path:
+        return self._level.with_name(f"{self._digest}-step-{step:06}.npz")
+
     def load(self, learner: Learner) -> None:
-        """Bring the learner to the last state that belongs to this run; say where it starts."""
+        """Bring the learner to the last state that belongs to this run; say where it starts.
+
+        Raises:
+            ThawError: the checkpoint is damaged, or further than this schedule stays level.
+
+        """
         for path in (self._decay, self._level):
             if not path.is_file():
                 continue
-            state = torch.load(path)
-            if (
-                path == self._level
-                and state["step"] > self._distil.steps - self._distil.decay_steps
-            ):
-                print(f"distil: {path.name} is past this schedule's level part; starting over")
-                continue
+            state = self._read(path)
             learner.network.load_state_dict(state["network"])
             learner.to_teacher.load_state_dict(state["to_teacher"])
             learner.optimizer.load_state_dict(state["optimizer"])
             learner.step, learner.log = state["step"], state["log"]
             print(f"distil: going on from step {learner.step}", flush=True)
             return
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            state: dict[str, Any] = torch.load(path)
+        except (RuntimeError, EOFError, UnpicklingError) as error:
+            raise ThawError(
+                f"the checkpoint {path} is damaged: {error}. Delete it and run again: the "
+                "training then starts over."
+            ) from error
+        level = self._distil.steps - self._distil.decay_steps
+        if path == self._level and state["step"] > level:
+            raise ThawError(
+                f"the checkpoint {path} is at step {state['step']:,}, where the rate of this "
+                f"schedule is falling already. distil.steps less distil.decay_steps must be at "
+                f"least that. Received: {level:,}. Change them, or delete the checkpoint to start "
+                "over."
+            )
+        return state
 
 
 def _write_log(path: Path, log: list[dict[str, float]]) -> None:

@@ -92,6 +92,20 @@ def test_a_prolonged_run_is_the_long_one(small: Settings) -> None:
     assert equal(trained(longer), whole)
 
 
+def test_a_shorter_schedule_does_not_overwrite_what_is_there(small: Settings) -> None:
+    trained(small)
+    with pytest.raises(ThawError, match=r"is at step 2, .* at least that\. Received: 1"):
+        trained(with_steps(small, steps=3, decay_steps=2))
+
+
+def test_a_damaged_checkpoint_is_named(small: Settings) -> None:
+    trained(small)
+    for path in (distil.FOLDER / "checkpoints").glob("*.pt"):
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ThawError, match=r"the checkpoint .*\.pt is damaged"):
+        trained(small)
+
+
 def test_other_settings_start_over(small: Settings) -> None:
     trained(small)
     other = small.model_copy(update={"seed": 1})
