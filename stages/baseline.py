@@ -14,7 +14,7 @@ from thaw import baseline, evaluation, weights
 from thaw.backbone import image_model
 from thaw.features import predict
 from thaw.files import atomic_folder, write_csv, write_json
-from thaw.images import LARGE, SMALL, Images, open_images
+from thaw.images import SMALL, Images, open_images
 from thaw.params import INPUT_RANGES, Params, load_params
 from thaw.runtime import configure
 from thaw.stage import run
@@ -26,12 +26,13 @@ def main(root: Path = Path()) -> str:
     configure(params.seed, params.threads)
     source = weights.load_source(root / "data/weights")
     images = root / "data/images"
-    test = open_images(images, LARGE, "test").sample(params.baseline.images, params.seed)
-    example = open_images(images, LARGE, "examples").first(1)
+    size = params.baseline.image_size
+    test = open_images(images, size, "test").sample(params.baseline.images, params.seed)
+    example = open_images(images, size, "examples").first(1)
     named = _name(root, test, example) if source.top else {}
     metrics = _linear(root, params) | {"weights": source.name, "has_1000_class_top": source.top}
     if named:
-        metrics |= baseline.naming_metrics(named, test.labels)
+        metrics |= baseline.naming_metrics(named, test.labels) | {"zero_shot_image_size": size}
     with atomic_folder(root / "data/results/baseline") as results:
         _write_tables(results, named, test)
         np.save(results / "train_image_6.npy", example.batch(slice(0, 1))[0])
@@ -60,11 +61,11 @@ def _linear(root: Path, params: Params) -> evaluation.Metrics:
 
 
 def _name(root: Path, test: Images, example: Images) -> dict[str, baseline.Named]:
-    network = weights.resnet50(LARGE, top=True)
+    network = weights.resnet50(test.size, top=True)
     weights.load(root / "data/weights", network)
     named = {}
     for input_range in INPUT_RANGES:
-        model = image_model(network, LARGE, input_range)
+        model = image_model(network, test.size, input_range)
         named[input_range] = baseline.Named(predict(model, test), predict(model, example))
     return named
 

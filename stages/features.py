@@ -18,13 +18,14 @@ from thaw.stage import run
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
     params = load_params(root)
-    configure(params.seed, params.threads)
+    configure(seed=0, threads=params.threads)  # nothing is drawn: another seed changes nothing
     backbone, model = feature_model(params.image_size, params.input_range)
     source = weights.load(root / "data/weights", backbone)
     images = {part: open_images(root / "data/images", params.image_size, part) for part in PARTS}
-    features.write_features(root / "data/features/features.h5", model, images)
+    path = root / "data/features/features.h5"
+    features.write_features(path, model, images, params.engine)
     total = sum(len(some) for some in images.values())
-    return f"{total:,} images of {params.image_size} px, weights: {source.name}"
+    return f"{total:,} images of {params.image_size} px, weights: {source.name}, by {params.engine}"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,14 @@ def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
     params = load_params(root)
     trained = fine_tune(
-        root, params, "train-partial", params.train_partial, params.freeze, params.batch_norm
+        root,
+        params,
+        "train-partial",
+        params.train_partial,
+        params.freeze,
+        params.batch_norm,
+        params.cache.max_gb,
+        params.engine,
     )
     return write_results(root, "partial", trained)
 

@@ -5,7 +5,7 @@ Writes  data/weights/  resnet50.weights.h5, source.json
 
 from pathlib import Path
 
-from thaw import weights
+from thaw import sources, weights
 from thaw.params import load_params
 from thaw.runtime import configure
 from thaw.stage import run
@@ -15,7 +15,7 @@ def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
     params = load_params(root)
     configure(params.seed, params.threads)
-    model, source = weights.obtain(params.weights, root)
+    model, source = sources.obtain(params.weights, root)
     weights.save(root / "data/weights", model, source)
     top = "with" if source.top else "without"
     return f"ResNet50, {source.name}, {top} its 1000-class top"

@@ -88,8 +88,8 @@ def write_params(tmp_path: Path) -> Callable[[Any], Path]:
 @pytest.fixture
 def params(entries: dict[str, Any]) -> Params:
     """Valid params of a size that tests can afford."""
-    small = {"samples": {"train": 60, "validation": 20, "test": 20}}
-    small |= {"baseline": {"images": 10, "linear_images": 40}}
+    small = {"samples": {"seed": 0, "train": 60, "validation": 20, "test": 20}}
+    small |= {"baseline": {"image_size": 64, "images": 10, "linear_images": 40}}
     for name in ("train_frozen", "train_full", "train_partial"):
         small[name] = entries[name] | {"images": 0, "epochs": 2, "batch_size": 16}
     small["diagnose"] = entries["diagnose"] | {"images": 20, "validation_images": 20}

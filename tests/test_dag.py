@@ -71,8 +71,9 @@ def ran(output: str) -> list[str]:
 
 def tiny() -> dict[str, object]:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params |= {"samples": {"train": 100, "validation": 40, "test": 40}, "weights": "random"}
-    params |= {"baseline": {"images": 10, "linear_images": 50}, "freeze": 10}
+    params["samples"] |= {"train": 100, "validation": 40, "test": 40}
+    params["weights"] = "random"
+    params |= {"baseline": {"image_size": 48, "images": 10, "linear_images": 50}, "freeze": 10}
     for mode in ("train_frozen", "train_full", "train_partial"):
         params[mode] |= TINY_TRAINING
     params["train_partial"]["epochs"] = 3
@@ -152,6 +153,13 @@ def test_the_head_reruns_no_feature_extraction(project: Project) -> None:
     assert set(ran(output)) == {"train-frozen", "train-full", "train-partial", "report"}
 
 
+def test_another_seed_repeats_no_extraction(project: Project) -> None:
+    """Of pretrained weights, that is: random ones are drawn anew."""
+    project.dvc("exp", "run", "features", "--set-param", "weights=bundled")
+    output = project.dvc("exp", "run", "features", "--set-param", "seed=1")
+    assert ran(output) == ["weights"]
+
+
 def test_a_queue_with_two_workers_succeeds(project: Project) -> None:
     project.dvc("exp", "run", "--queue", "--set-param", "freeze=10,20,conv3")
     project.dvc("queue", "start", "--jobs", "2")
@@ -184,7 +192,12 @@ def test_a_bad_param_ends_with_one_message_and_loses_nothing(project: Project) -
     assert project.run("git", "status", "--porcelain") == ""
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Project) -> None:
+@pytest.mark.parametrize(("freeze", "cached"), [("10", False), ("conv4", True)])
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
+    project: Project, freeze: str, cached: bool
+) -> None:
+    """Whether it trains on images or on cached activations, of which nothing is left."""
+    project.dvc("exp", "run", "--set-param", f"freeze={freeze}")
     files = [MODEL, "metrics/partial.json"]
     files += [f"data/results/partial/{name}.csv" for name in ("history", "confusion")]
     before = [sha256(project.root / name) for name in files]
@@ -200,7 +213,10 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Project
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert not (project.root / MODEL).exists()
-    assert "going on after epoch" in project.run(*command)
+    said = project.run(*command)
+    assert "going on after epoch" in said
+    assert ("output: cached" in said) is cached
+    assert not list((project.root / ".thaw").glob("activations"))
     assert [sha256(project.root / name) for name in files] == before
     assert not list(checkpoints.glob("*"))
 

@@ -27,7 +27,7 @@ def test_a_head_on_cached_features_says_what_the_whole_frozen_model_says(
     base, extractor = backbone.feature_model(32, "byte")
     base.trainable = False
     parts = {part: open_images(folder, 32, part) for part in images.PARTS}
-    features.write_features(folder / "features.h5", extractor, parts)
+    features.write_features(folder / "features.h5", extractor, parts, "keras")
     head = build_head(params.head)
     whole = backbone.image_model(base, 32, "byte", head)
     for part, some in parts.items():
@@ -41,12 +41,14 @@ def test_a_head_on_cached_features_says_what_the_whole_frozen_model_says(
 
 def test_features_that_are_not_finite_or_constant_are_refused() -> None:
     good = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
-    features.check_features(good)
-    features.check_features(good[:1])
+    passed = list(features.checked([good, good[:1]]))
+    np.testing.assert_array_equal(np.concatenate(passed), np.concatenate([good, good[:1]]))
+    list(features.checked([good[:1]]))
     with pytest.raises(ThawError, match="not finite"):
-        features.check_features(np.where(good > 0, np.nan, good))
-    with pytest.raises(ThawError, match="every image the same"):
-        features.check_features(np.zeros((3, 4), np.float32))
+        list(features.checked([good, np.where(good > 0, np.nan, good)]))
+    for size in (3, 1):  # batches of one image are held against each other
+        with pytest.raises(ThawError, match="every image the same"):
+            list(features.checked([np.zeros((size, 4), np.float32)] * 2))
 
 
 def test_a_refused_extraction_leaves_the_old_file(folder: Path) -> None:
@@ -60,7 +62,7 @@ def test_a_refused_extraction_leaves_the_old_file(folder: Path) -> None:
     )
     parts = {"train": open_images(folder, 32, "train")}
     with pytest.raises(ThawError, match="every image the same"):
-        features.write_features(folder / "features.h5", constant, parts)
+        features.write_features(folder / "features.h5", constant, parts, "keras")
     assert (folder / "features.h5").read_bytes() == b"old"
     assert sorted(path.name for path in folder.iterdir()) == ["features.h5", "rgb32.h5"]
 

@@ -1,15 +1,16 @@
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from conftest import gray_images
 
-from thaw import modes, weights
+from thaw import activations, modes, sources, weights
 from thaw.backbone import feature_model
 from thaw.features import predict, write_features
 from thaw.files import read_csv, read_json
 from thaw.images import PARTS, SMALL, open_images, split, write_images
-from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params
+from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params, Training
 from thaw.runtime import configure
 
 
@@ -17,14 +18,33 @@ from thaw.runtime import configure
 def root(tmp_path: Path, params: Params) -> Path:
     """A project through its stage features, on a few made-up images."""
     configure(params.seed, params.threads)
-    weights.save(tmp_path / "data/weights", *weights.obtain("random", tmp_path))
+    weights.save(tmp_path / "data/weights", *sources.obtain("random", tmp_path))
     parts = split(gray_images(100), gray_images(100, seed=1), params)
     write_images(tmp_path / "data/images/rgb32.h5", parts, SMALL)
     base, model = feature_model(SMALL, "byte")
     weights.load(tmp_path / "data/weights", base)
     images = {part: open_images(tmp_path / "data/images", SMALL, part) for part in PARTS}
-    write_features(tmp_path / "data/features/features.h5", model, images)
+    write_features(tmp_path / "data/features/features.h5", model, images, "keras")
     return tmp_path
+
+
+def plain(training: Training) -> BackboneTraining:
+    """The same run for the backbone: constant rate, no head start, no augmentation."""
+    return BackboneTraining.model_validate(
+        training.model_dump()
+        | {"batch_norm_momentum": 0.9, "schedule": "constant", "warmup_epochs": 0}
+        | {"head_start": {"epochs": 0, "learning_rate": 0.001}}
+        | {"augment": {"flip": False, "shift": 0}}
+    )
+
+
+def layer_weights(network: keras.Model) -> dict[str, np.ndarray]:
+    """Every layer's weights in one row."""
+    return {
+        layer.name: np.concatenate([weight.ravel() for weight in layer.get_weights()])
+        for layer in network.layers
+        if layer.weights
+    }
 
 
 def test_train_frozen_gives_what_the_end_to_end_frozen_model_gives(
@@ -32,8 +52,7 @@ def test_train_frozen_gives_what_the_end_to_end_frozen_model_gives(
 ) -> None:
     """Same batches, same dropout: histories, predictions and weights agree to rounding."""
     cached = modes.train_frozen(root, params)
-    settings = params.train_frozen.model_dump() | {"batch_norm_momentum": 0.9}
-    training = BackboneTraining.model_validate(settings)
+    training = plain(params.train_frozen)
     whole = modes.fine_tune(root, params, "whole", training, freeze=BACKBONE_LAYERS)
     for one, other in zip(cached.history.rows, whole.history.rows, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
@@ -42,6 +61,65 @@ def test_train_frozen_gives_what_the_end_to_end_frozen_model_gives(
         np.testing.assert_allclose(one, other, atol=1e-4)
     for a, b in zip(cached.model.get_weights(), whole.model.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize(("freeze", "engine"), [(20, "keras"), ("conv4", "openvino")])
+def test_a_cached_run_learns_what_the_uncached_one_learns(
+    root: Path, params: Params, freeze: int | str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same losses and same steps, to rounding; frozen weights are as they were.
+
+    By plain gradient descent: of a gradient near 0, Adam's first steps take but the sign, which is
+    rounding's. On pretrained weights, since a random network blows rounding up.
+    """
+    monkeypatch.setattr(activations, "WORTH", 0.0)
+    monkeypatch.setattr(keras.optimizers, "Adam", keras.optimizers.SGD)
+    weights.save(root / "data/weights", *sources.obtain("bundled", root))
+    before = weights.resnet50(SMALL, top=False)
+    weights.load(root / "data/weights", before)
+    start = layer_weights(before)
+    training = plain(params.train_partial).model_copy(update={"learning_rate": 1e-4})
+    cached, uncached = (
+        modes.fine_tune(root, params, "partial", training, freeze, cache_gb=gb, engine=engine)
+        for gb in (1.0, 0.0)
+    )
+    for one, other in zip(cached.history.rows, uncached.history.rows, strict=True):
+        assert one == pytest.approx(other, rel=1e-3)
+    ends = [layer_weights(run.model.get_layer("resnet50")) for run in (cached, uncached)]
+    for layer in before.layers[: cached.layers_frozen]:
+        if layer.weights:
+            np.testing.assert_array_equal(ends[0][layer.name], start[layer.name])
+    for layer in before.layers[cached.layers_frozen :]:
+        if layer.weights:
+            one, other = (end[layer.name] - start[layer.name] for end in ends)
+            assert np.linalg.norm(one - other) <= 1e-2 * np.linalg.norm(other), layer.name
+
+
+def test_the_head_starts_on_the_features_and_the_backbone_waits(root: Path, params: Params) -> None:
+    """With hardly any rate left for fine-tuning, the head alone has learnt the images."""
+    training = plain(params.train_full).model_copy(update={"epochs": 1, "learning_rate": 1e-12})
+    start = {"epochs": 60, "learning_rate": 0.003}
+    started = training.model_copy(update={"head_start": training.head_start.model_validate(start)})
+    losses = [
+        modes.fine_tune(root, params, "full", some, freeze=BACKBONE_LAYERS).history.rows[0]
+        for some in (training, started)
+    ]
+    assert losses[1]["val_loss"] < 0.7 * losses[0]["val_loss"]
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16"])
+def test_a_run_in_mixed_precision(root: Path, params: Params, precision: str) -> None:
+    """Weights stay float32, probabilities are, and no frozen output is cached."""
+    mixed = params.model_copy(update={"precision": precision})
+    try:
+        trained = modes.fine_tune(
+            root, mixed, "partial", params.train_partial, "conv4", cache_gb=1.0
+        )
+    finally:
+        configure(params.seed, params.threads)
+    assert {weight.dtype for weight in trained.model.weights} == {"float32"}
+    assert trained.parts["test"].probabilities.dtype == np.float32
+    assert trained.model.get_layer("resnet50").compute_dtype == "bfloat16"
 
 
 def test_the_results_of_train_frozen(root: Path, params: Params) -> None:

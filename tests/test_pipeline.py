@@ -28,7 +28,18 @@ ORDER = (
         "imagenet",
         "bundled",
     ),
-    *("images", "weights", "backbone", "features", "heads", "evaluation", "baseline"),
+    *(
+        "images",
+        "weights",
+        "sources",
+        "backbone",
+        "inference",
+        "features",
+        "activations",
+        "heads",
+        "evaluation",
+        "baseline",
+    ),
     *("training", "figures", "modes", "diagnosis", "reporting"),
 )
 

@@ -36,7 +36,7 @@ def mode_metrics(trained: int) -> dict[str, float | int | str]:
 
 def baseline_metrics() -> dict[str, float | int | str | bool]:
     metrics: dict[str, float | int | str | bool] = {"chance_accuracy": 0.1, "weights": "random"}
-    metrics |= {"has_1000_class_top": True, "zero_shot_images": 50}
+    metrics |= {"has_1000_class_top": True, "zero_shot_images": 50, "zero_shot_image_size": 64}
     metrics |= {"linear_pixels_train_images": 1_000, "linear_pixels_test_images": 100}
     for name in ("linear_pixels", "byte_zero_shot", "unit_zero_shot"):
         metrics |= {f"{name}_accuracy{end}": 0.5 for end in ("", "_low", "_high")}
@@ -87,6 +87,17 @@ def test_without_pretrained_weights_the_report_says_so_first(results: Path, temp
     assert "No pretrained weights were used" in lines[0]
     change(results, "baseline", weights="imagenet")
     assert "No pretrained" not in render(results, template)
+
+
+@pytest.mark.parametrize("template", ["report.md.j2", "report.html.j2"])
+def test_with_the_bundled_weights_the_report_says_what_they_are(
+    results: Path, template: str
+) -> None:
+    change(results, "baseline", weights="bundled 01234567")
+    text = render(results, template)
+    lines = text.split("<body>")[-1].strip().splitlines()
+    assert "a distilled approximation" in lines[0]
+    assert "Weights: bundled 01234567." in text
 
 
 @pytest.mark.parametrize("template", ["report.md.j2", "report.html.j2"])

@@ -6,9 +6,19 @@ import numpy as np
 import pytest
 
 from thaw.errors import ThawError
-from thaw.params import Training
+from thaw.params import Augment, HeadStart, Params, Training
 from thaw.runtime import configure
-from thaw.training import Batches, Checkpoint, History, checkpoint, fit, uncompiled
+from thaw.training import (
+    Batches,
+    Checkpoint,
+    History,
+    augmentation,
+    checkpoint,
+    fit,
+    rate_schedule,
+    start_head,
+    uncompiled,
+)
 
 FEATURES = np.random.default_rng(0).normal(size=(50, 8)).astype("float32")
 LABELS = (FEATURES[:, 0] > 0).astype(np.int64) + 2 * (FEATURES[:, 1] > 0)
@@ -53,19 +63,26 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     monkeypatch.setattr(Checkpoint, "save", save_and_die)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
 @pytest.mark.parametrize("epoch", [1, 3, 4])
 def test_an_interrupted_run_ends_with_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int, schedule: str, params: Params
 ) -> None:
+    def run(model: keras.Model, name: str) -> History:
+        training = params.train_full.model_copy(update={"epochs": 4, "schedule": schedule})
+        rate = rate_schedule(training, len(batches()))
+        kept = Checkpoint(tmp_path / name)
+        return fit(model, batches(), batches(None), settings(), kept, rate=rate)
+
     whole = network()
-    expected = fit(whole, batches(), batches(None), settings(), Checkpoint(tmp_path / "whole"))
+    expected = run(whole, "whole")
     with monkeypatch.context() as patch:
         killed_after(patch, epoch)
         with pytest.raises(KilledError):
-            fit(network(), batches(), batches(None), settings(), Checkpoint(tmp_path / "cut"))
+            run(network(), "cut")
     keras.utils.set_random_seed(99)  # nothing may hang on the state of the new process
     resumed = keras.models.clone_model(network())
-    history = fit(resumed, batches(), batches(None), settings(), Checkpoint(tmp_path / "cut"))
+    history = run(resumed, "cut")
     assert history == expected
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -229,3 +246,87 @@ def test_configure_overrides_the_users_keras_json_and_shell() -> None:
     assert keras.config.epsilon() == 1e-7
     assert keras.config.max_epochs() is None
     assert keras.config.max_steps_per_epoch() is None
+
+
+@pytest.mark.parametrize(
+    ("warmup", "step", "expected"),
+    [
+        *((1, 0, 0.0), (1, 5, 0.05), (1, 10, 0.1), (1, 25, 0.05), (1, 40, 0.0)),
+        *((0, 0, 0.1), (0, 20, 0.05), (0, 40, 0.0)),
+        (9, 40, 0.0),  # a warm-up longer than the run leaves its last epoch to fall in
+    ],
+)
+def test_the_rate_by_hand(params: Params, warmup: int, step: int, expected: float) -> None:
+    """10 steps an epoch, 4 epochs, at most 0.1."""
+    changes = {"epochs": 4, "learning_rate": 0.1, "schedule": "cosine", "warmup_epochs": warmup}
+    schedule = rate_schedule(params.train_full.model_copy(update=changes), 10)
+    assert float(schedule(step)) == pytest.approx(expected, abs=1e-8)
+
+
+def test_a_constant_rate(params: Params) -> None:
+    training = params.train_full.model_copy(update={"schedule": "constant"})
+    assert rate_schedule(training, 10) == training.learning_rate
+
+
+IMAGES = np.random.default_rng(1).integers(0, 256, (200, 5, 5, 3), dtype=np.uint8)
+
+
+def test_flips_by_hand() -> None:
+    change = augmentation(Augment(flip=True, shift=0))
+    assert change
+    before = IMAGES.copy()
+    changed = change(IMAGES, np.random.default_rng(0))
+    np.testing.assert_array_equal(IMAGES, before)
+    assert changed.dtype == np.uint8
+    flipped = [np.array_equal(new, old[:, ::-1]) for new, old in zip(changed, IMAGES, strict=True)]
+    kept = [np.array_equal(new, old) for new, old in zip(changed, IMAGES, strict=True)]
+    assert all(a != b for a, b in zip(flipped, kept, strict=True))
+    assert 60 < sum(flipped) < 140
+
+
+def test_shifts_by_hand() -> None:
+    """Every image is one of its nine moves by a pixel at most, black where nothing was."""
+    change = augmentation(Augment(flip=False, shift=1))
+    assert change
+    seen = set()
+    for new, old in zip(change(IMAGES, np.random.default_rng(0)), IMAGES, strict=True):
+        framed = np.pad(old, ((1, 1), (1, 1), (0, 0)))
+        moves = {
+            (y, x)
+            for y in range(3)
+            for x in range(3)
+            if np.array_equal(new, framed[y : y + 5, x : x + 5])
+        }
+        assert len(moves) == 1
+        seen |= moves
+    assert len(seen) == 9
+
+
+def test_nothing_to_augment() -> None:
+    assert augmentation(Augment(flip=False, shift=0)) is None
+
+
+def test_augmentation_depends_on_seed_epoch_and_batch_alone() -> None:
+    change = augmentation(Augment(flip=True, shift=2))
+    labels = np.zeros(len(IMAGES), np.int64)
+    one, again = (Batches(IMAGES.__getitem__, labels, 50, 3, change) for _ in range(2))
+    again.start_epoch(5)
+    again[0]
+    again.start_epoch(0)
+    np.testing.assert_array_equal(one[1][0], again[1][0])
+    one.start_epoch(1)
+    assert not np.array_equal(one[1][0], again[1][0])
+
+
+def test_the_head_start_is_the_same_every_time() -> None:
+    """And it learns: the loss on what it saw falls."""
+    ends = []
+    for noise in (1, 2):
+        model = network()
+        keras.utils.set_random_seed(noise)
+        start_head(model, batches(), HeadStart(epochs=30, learning_rate=0.01))
+        ends.append(model)
+    for a, b in zip(*(model.get_weights() for model in ends), strict=True):
+        np.testing.assert_array_equal(a, b)
+    predicted = ends[0].predict(FEATURES, verbose=0).argmax(1)
+    assert (predicted == LABELS).mean() > 0.7

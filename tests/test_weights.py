@@ -10,7 +10,7 @@ from keras.src.applications import resnet as keras_resnet
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.utils import file_utils
 
-from thaw import weights
+from thaw import bundled, sources, weights
 from thaw.errors import ThawError
 
 
@@ -43,7 +43,7 @@ def test_a_legacy_file_without_top_is_taken_as_such(tmp_path: Path) -> None:
     network = weights.resnet50(32, top=False)
     with h5py.File(tmp_path / "notop.h5", "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, network)
-    model, source = weights.obtain("notop.h5", tmp_path)
+    model, source = sources.obtain("notop.h5", tmp_path)
     assert not source.top
     assert equal(model, network)
 
@@ -57,7 +57,7 @@ def test_a_file_of_either_layout_gives_the_same_weights(
     if layout == "keras3":
         path = tmp_path / "resnet50.weights.h5"
         network.save_weights(path)
-    model, source = weights.obtain(str(path), Path())
+    model, source = sources.obtain(str(path), Path())
     assert source.top
     assert source.name == f"file {hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
     assert equal(model, network)
@@ -72,16 +72,25 @@ def test_a_file_of_either_layout_gives_the_same_weights(
 def test_a_file_without_top_is_taken_as_such(tmp_path: Path) -> None:
     path = tmp_path / "notop.weights.h5"
     weights.resnet50(32, top=False).save_weights(path)
-    model, source = weights.obtain(path.name, tmp_path)
+    model, source = sources.obtain(path.name, tmp_path)
     assert not source.top
     assert model.output_shape == (None, 2048)
+
+
+def test_the_bundled_weights_fit_the_network_and_name_themselves() -> None:
+    model, source = sources.obtain("bundled", Path())
+    assert source == weights.Source(f"bundled {bundled.digest()}", top=True)
+    layers = bundled.read()
+    for layer in filter(lambda layer: layer.weights, model.layers):
+        for weight, packed in zip(layer.get_weights(), layers[layer.name], strict=True):
+            np.testing.assert_array_equal(weight, packed)
 
 
 def test_random_weights_follow_the_seed() -> None:
     models = []
     for seed in (0, 0, 1):
         keras.utils.set_random_seed(seed)
-        models.append(weights.obtain("random", Path())[0])
+        models.append(sources.obtain("random", Path())[0])
     assert equal(models[0], models[1])
     assert not equal(models[0], models[2])
 
@@ -90,7 +99,7 @@ def test_a_file_of_another_network_is_refused_by_layer(tmp_path: Path) -> None:
     path = tmp_path / "other.weights.h5"
     keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3)).save_weights(path)
     with pytest.raises(ThawError, match=r"layer conv1_conv must have the shapes \[\(7, 7, 3, 64\)"):
-        weights.obtain(path.name, tmp_path)
+        sources.obtain(path.name, tmp_path)
 
 
 def test_a_wrong_shape_deep_inside_is_named(network: keras.Model, tmp_path: Path) -> None:
@@ -100,7 +109,7 @@ def test_a_wrong_shape_deep_inside_is_named(network: keras.Model, tmp_path: Path
         del file["layers/conv2d_5/vars/1"]
         file["layers/conv2d_5/vars/1"] = np.zeros(7, np.float32)
     with pytest.raises(ThawError, match=r"layer conv2_block2_1_conv .*Received: .*\(7,\)"):
-        weights.obtain(path.name, tmp_path)
+        sources.obtain(path.name, tmp_path)
 
 
 def test_a_legacy_file_with_layers_too_many_is_refused(legacy_file: Path, tmp_path: Path) -> None:
@@ -110,7 +119,7 @@ def test_a_legacy_file_with_layers_too_many_is_refused(legacy_file: Path, tmp_pa
         names = list(file.attrs["layer_names"])
         file.attrs["layer_names"] = [*names, names[-1]]
     with pytest.raises(ThawError, match=r"expected 107 layers .* its top; 108 are there"):
-        weights.obtain(path.name, tmp_path)
+        sources.obtain(path.name, tmp_path)
 
 
 def test_values_that_are_not_finite_are_refused(network: keras.Model, tmp_path: Path) -> None:
@@ -119,7 +128,7 @@ def test_values_that_are_not_finite_are_refused(network: keras.Model, tmp_path: 
     with h5py.File(path, "r+") as file:
         file["layers/conv2d/vars/1"][3] = np.nan
     with pytest.raises(ThawError, match=r"layer conv1_conv holds values that are not finite"):
-        weights.obtain(path.name, tmp_path)
+        sources.obtain(path.name, tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no HDF5"])
@@ -128,14 +137,14 @@ def test_what_is_no_weights_file_is_refused(tmp_path: Path, content: bytes | Non
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ThawError, match=r"x\.weights\.h5 is (no file|not a file of Keras weights)"):
-        weights.obtain(path.name, tmp_path)
+        sources.obtain(path.name, tmp_path)
 
 
 def test_hdf5_without_weights_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["something"] = [1, 2]
     with pytest.raises(ThawError, match=r"expected a group `layers`"):
-        weights.obtain("x.h5", tmp_path)
+        sources.obtain("x.h5", tmp_path)
 
 
 @pytest.fixture
@@ -144,33 +153,33 @@ def keras_mirror(
 ) -> Server:
     """Keras' own loader, pointed at the local server, with an empty cache and short waits."""
     content = legacy_file.read_bytes()
-    mirror.files = {weights._published_name(): content}
+    mirror.files = {sources._published_name(): content}
     monkeypatch.setattr(keras_resnet, "BASE_WEIGHTS_PATH", mirror.url)
     digests = {"resnet50": (hashlib.md5(content).hexdigest(), "")}
     monkeypatch.setattr(keras_resnet, "WEIGHTS_HASHES", digests)
     (tmp_path / "keras").mkdir()  # Keras turns to /tmp where its home is not writable
     monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path / "keras"))
-    monkeypatch.setattr(weights, "keras_home", lambda: str(tmp_path / "keras"))
-    monkeypatch.setattr(weights, "STALL_TIMEOUT", 3.0)
-    monkeypatch.setattr(weights._load_published.retry, "wait", lambda state: 0.0)
+    monkeypatch.setattr(sources, "keras_home", lambda: str(tmp_path / "keras"))
+    monkeypatch.setattr(sources, "STALL_TIMEOUT", 3.0)
+    monkeypatch.setattr(sources._load_published.retry, "wait", lambda state: 0.0)
     return mirror
 
 
 def test_imagenet_is_fetched_by_keras_once_and_then_found_offline(
     keras_mirror: Server, network: keras.Model
 ) -> None:
-    model, source = weights.obtain("imagenet", Path())
+    model, source = sources.obtain("imagenet", Path())
     assert source == weights.Source("imagenet", top=True)
     assert equal(model, network)
     assert len(keras_mirror.asked) == 1
     keras_mirror.behaviour = "missing"
-    assert equal(weights.obtain("imagenet", Path())[0], network)
+    assert equal(sources.obtain("imagenet", Path())[0], network)
     assert len(keras_mirror.asked) == 1
 
 
 def test_a_passing_fault_is_tried_again(keras_mirror: Server, network: keras.Model) -> None:
     keras_mirror.behaviour = "flaky"
-    assert equal(weights.obtain("imagenet", Path())[0], network)
+    assert equal(sources.obtain("imagenet", Path())[0], network)
     assert len(keras_mirror.asked) == 2
 
 
@@ -178,8 +187,8 @@ def test_a_passing_fault_is_tried_again(keras_mirror: Server, network: keras.Mod
     ("behaviour", "reason", "tries"),
     [
         ("missing", "404", 1),
-        ("cut", "retrieval incomplete", weights.TRIES),
-        ("stall", "timed out", weights.TRIES),
+        ("cut", "retrieval incomplete", sources.TRIES),
+        ("stall", "timed out", sources.TRIES),
         ("wrong", "does not match", 1),
     ],
 )
@@ -188,12 +197,12 @@ def test_imagenet_that_cannot_be_had_ends_with_what_to_do(
 ) -> None:
     keras_mirror.behaviour = "serve" if behaviour == "wrong" else behaviour
     if behaviour == "wrong":
-        keras_mirror.files = {weights._published_name(): b"something else"}
+        keras_mirror.files = {sources._published_name(): b"something else"}
     with pytest.raises(ThawError) as caught:
-        weights.obtain("imagenet", Path())
+        sources.obtain("imagenet", Path())
     message = str(caught.value)
     assert reason in message
     assert len(keras_mirror.asked) == tries
-    assert keras_mirror.url + weights._published_name() in message
-    assert str(tmp_path / "keras" / "models" / weights._published_name()) in message
-    assert "weights=random" in message
+    assert keras_mirror.url + sources._published_name() in message
+    assert str(tmp_path / "keras" / "models" / sources._published_name()) in message
+    assert "weights=bundled" in message

@@ -26,10 +26,12 @@ class BatchStatisticsNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         axis = self.axis % len(inputs.shape)
         reduced = [i for i in range(len(inputs.shape)) if i != axis]
-        mean, variance = ops.moments(inputs, axes=reduced)
-        return ops.batch_normalization(
-            inputs, mean, variance, axis, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
+        exact = ops.cast(inputs, "float32")  # as Keras does: half precision overflows in moments
+        mean, variance = ops.moments(exact, axes=reduced)
+        outputs = ops.batch_normalization(
+            exact, mean, variance, axis, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
         )
+        return ops.cast(outputs, self.compute_dtype)
 
 
 def freeze_count(backbone: keras.Model, freeze: int | str) -> int:
@@ -44,6 +46,25 @@ def freeze_first(backbone: keras.Model, count: int) -> None:
     """Freeze `layers[:count]` and thaw the rest."""
     for i, layer in enumerate(backbone.layers):
         layer.trainable = i >= count
+
+
+def split(backbone: keras.Model, count: int) -> tuple[keras.Model, keras.Model]:
+    """Cut in front of `layers[count]`; both parts share the backbone's layers.
+
+    Returns:
+        The first from the backbone's input to every tensor that crosses the cut (two inside a
+        residual block), and the second from those to its output.
+
+    """
+    before = {id(layer.output): layer.output for layer in backbone.layers[:count]}
+    taken = [
+        tensor for layer in backbone.layers[count:] for tensor in keras.tree.flatten(layer.input)
+    ]
+    crossing = list({id(t): t for t in taken if id(t) in before}.values()) or [backbone.input]
+    return (
+        keras.Model(backbone.input, crossing, name="prefix"),
+        keras.Model(crossing, backbone.output, name="suffix"),
+    )
 
 
 def set_batch_norm_momentum(backbone: keras.Model, momentum: float) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 
 from thaw import backbone, weights
 from thaw.evaluation import Metrics
-from thaw.features import predict, predict_batch
+from thaw.features import predict
 from thaw.heads import build_head
 from thaw.images import Images, open_images
+from thaw.inference import batch_size
 from thaw.params import BATCH_NORMS, INPUT_RANGES, Params
 from thaw.runtime import configure
 from thaw.training import Batches, Checkpoint, History, checkpoint, fit
@@ -96,7 +97,7 @@ def _fit_cell(
         model = backbone.image_model(batch_base, params.image_size, input_range, head)
         read = [some.batch for some in images]
     train = Batches(read[0], images[0].labels, settings.batch_size, params.seed)
-    validation = Batches(read[1], images[1].labels, predict_batch(params.image_size))
+    validation = Batches(read[1], images[1].labels, batch_size(params.image_size, "keras"))
     return fit(model, train, validation, settings, kept)
 
 

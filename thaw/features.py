@@ -1,6 +1,6 @@
 """Images to pooled features, computed once and kept on disk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
@@ -9,38 +9,33 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from thaw import inference
 from thaw.errors import ThawError
 from thaw.files import atomic_file, remedy, require_space
 from thaw.images import Images
-
-PIXELS_IN_A_BATCH = 1 << 18
-"""Of input images: 256 of 32 px, 16 from 128 px on, so that activations fit in memory."""
+from thaw.inference import Arrays, Network
 
 
-def predict_batch(size: int) -> int:
-    """Return how many images of `size` pixels go through a network at once."""
-    return max(16, PIXELS_IN_A_BATCH // size**2)
-
-
-def predict_batches(model: keras.Model, images: Images) -> Iterator[NDArray[np.float32]]:
-    """Yield the model's output, batch by batch, in the order of `images`."""
+def predict_batches(network: Network, images: Images) -> Iterator[Arrays]:
+    """Yield the network's outputs, each (batch, ..) float32, batch by batch, in order."""
     with tqdm(total=len(images), unit="img", disable=None) as bar:
-        step = predict_batch(images.size)
-        for start in range(0, len(images), step):
-            batch = images.batch(slice(start, start + step))
-            yield np.asarray(model.predict_on_batch(batch))
+        for start in range(0, len(images), network.batch_size):
+            batch = images.batch(slice(start, start + network.batch_size))
+            yield network.run(batch)
             bar.update(len(batch))
 
 
-def predict(model: keras.Model, images: Images) -> NDArray[np.float32]:
-    """Return the model's output for all `images`, (n, outputs) float32."""
-    return np.concatenate(list(predict_batches(model, images)))
+def predict(model: keras.Model, images: Images, engine: str = "keras") -> NDArray[np.float32]:
+    """Return the model's output for all `images`, (n, outputs) float32; Keras is the reference."""
+    network = inference.ready(model, engine)
+    return np.concatenate([output for (output,) in predict_batches(network, images)])
 
 
-def write_features(path: Path, model: keras.Model, parts: dict[str, Images]) -> None:
+def write_features(path: Path, model: keras.Model, parts: dict[str, Images], engine: str) -> None:
     """Write the features of every part to one HDF5 file, whole or not at all.
 
-    Each part is a group with `features` (n, 2048) float32 and `labels` (n,) int64.
+    Each part is a group with `features` (n, 2048) float32 and `labels` (n,) int64. `engine` is
+    that of params.yaml.
 
     Raises:
         ThawError: features are not finite, or the same for every image.
@@ -48,31 +43,38 @@ def write_features(path: Path, model: keras.Model, parts: dict[str, Images]) -> 
     """
     width = model.output_shape[-1]
     require_space(path.parent, sum(len(images) for images in parts.values()) * width * 4)
+    network = inference.ready(model, engine)
     with atomic_file(path) as scratch, h5py.File(scratch, "w") as file:
-        for name, images in parts.items():
+        # The smallest first: features that are no use are found before the long part.
+        for name, images in sorted(parts.items(), key=lambda item: len(item[1])):
             group = file.create_group(name)
             group["labels"] = images.labels
             stored = group.create_dataset("features", shape=(len(images), width), dtype="float32")
             start = 0
-            for batch in predict_batches(model, images):
-                check_features(batch)
+            for batch in checked(features for (features,) in predict_batches(network, images)):
                 stored[start : start + len(batch)] = batch
                 start += len(batch)
 
 
-def check_features(features: NDArray[np.float32]) -> None:
-    """Hold features (n, channels) to what any classifier needs.
+def checked(batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    """Pass batches of features (n, channels) on, held to what any classifier needs.
 
     Raises:
-        ThawError: some are not finite, or all images have the same.
+        ThawError: some are not finite, or all images of all batches have the same.
 
     """
-    if not np.isfinite(features).all():
-        raise ThawError(
-            "ResNet50 gives features that are not finite: its weights do not fit the input. Check "
-            "`weights` and `input_range`."
-        )
-    if len(features) > 1 and (features == features[0]).all():
+    count, first, varied = 0, None, False
+    for features in batches:
+        if not np.isfinite(features).all():
+            raise ThawError(
+                "ResNet50 gives features that are not finite: its weights do not fit the input. "
+                "Check `weights` and `input_range`."
+            )
+        first = features[:1] if first is None else first
+        varied = varied or bool((features != first).any())
+        count += len(features)
+        yield features
+    if count > 1 and not varied:
         raise ThawError(
             "ResNet50 gives every image the same features: its input is constant or its units are "
             "dead. Check `weights` and `input_range`."

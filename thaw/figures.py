@@ -15,7 +15,8 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 """From Okabe and Ito's palette, told apart by colour-blind readers too."""
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
     FigureCanvasAgg(figure)
     with atomic_file(path) as scratch:
         # Without matplotlib's version in the file, bytes change only where pixels do.
@@ -39,7 +40,7 @@ def learning_curves(
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion_matrix(path: Path, counts: NDArray[np.int64], title: str) -> None:
@@ -57,7 +58,7 @@ def confusion_matrix(path: Path, counts: NDArray[np.int64], title: str) -> None:
             axes.text(
                 column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8
             )
-    _save(figure, path)
+    save(figure, path)
 
 
 def captioned_images(
@@ -71,7 +72,7 @@ def captioned_images(
         axes.imshow(image, interpolation="nearest")
         axes.set_axis_off()
         axes.set_title(caption, fontsize=8, y=-0.02, va="top")
-    _save(figure, path)
+    save(figure, path)
 
 
 def bars(path: Path, values: Mapping[str, float], title: str, label: str) -> None:
@@ -85,4 +86,4 @@ def bars(path: Path, values: Mapping[str, float], title: str, label: str) -> Non
     figure.suptitle(title)
     axes.set(xlabel=label, xlim=(0, 1.08 * max([*values.values(), 1e-3])))
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save(figure, path)

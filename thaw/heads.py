@@ -29,5 +29,7 @@ def build_head(head: Head) -> keras.Model:
                 bias_regularizer=keras.regularizers.L2(head.l2),
             ),
         ]
-    layers.append(keras.layers.Dense(CLASSES, activation="softmax", name="probabilities"))
+    layers.append(
+        keras.layers.Dense(CLASSES, activation="softmax", dtype="float32", name="probabilities")
+    )
     return keras.Sequential(layers, name="head")

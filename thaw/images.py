@@ -16,9 +16,12 @@ from pathlib import Path
 import h5py
 import hdf5plugin
 import numpy as np
+import zstandard
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from skimage.transform import resize
 from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from thaw.errors import ThawError
@@ -34,7 +37,10 @@ TEST_EXAMPLE = 0
 """A fixed test image: this position among the 10,000."""
 PARTS = ("train", "validation", "test", "examples")
 _RGB = np.dtype(("u1", (3,)))
-_WRITE_BATCH = 250
+COMPRESSION = 1
+"""zstd's level: 1.3 GB for rgb224 of all 70,000; 3 takes half as long again and saves a tenth."""
+_CACHED_IMAGES = 16
+"""Resized at once: at 224 px they fit in a core's cache."""
 
 
 @lru_cache
@@ -62,7 +68,9 @@ def resize_gray(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     exact = np.float32 if 255 * scale < 1 << 24 else np.float64
     operator = operator.astype(exact)
     whole = operator @ images.astype(exact) @ operator.T
-    return ((whole + scale // 2) / scale).astype(np.uint8)
+    whole += scale // 2  # in place, from here: on large images memory is what takes time
+    whole /= scale
+    return whole.astype(np.uint8)
 
 
 def to_rgb(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -108,9 +116,9 @@ def split(train: GrayImages, test: GrayImages, params: Params) -> dict[str, Part
     `TRAIN_EXAMPLE` (wherever it fell) and test image `TEST_EXAMPLE`.
     """
     samples = params.samples
-    validation, rest = stratified(train.labels, samples.validation, params.seed)
-    kept, _ = stratified(train.labels[rest], samples.train, params.seed)
-    tested, _ = stratified(test.labels, samples.test, params.seed)
+    validation, rest = stratified(train.labels, samples.validation, samples.seed)
+    kept, _ = stratified(train.labels[rest], samples.train, samples.seed)
+    tested, _ = stratified(test.labels, samples.test, samples.seed)
     both = GrayImages(
         np.stack([train.images[TRAIN_EXAMPLE], test.images[TEST_EXAMPLE]]),
         np.stack([train.labels[TRAIN_EXAMPLE], test.labels[TEST_EXAMPLE]]),
@@ -128,7 +136,8 @@ def write_images(path: Path, parts: dict[str, Part], size: int) -> None:
 
     Each part is a group with `images` (n, size, size, 3) uint8, `labels` (n,) int64 and
     `positions` (n,) int64 in the original file. An image is one chunk; the three channels are
-    stored apart (HDF5's shuffle filter on a 3-byte type), where zstd finds them equal.
+    stored apart (HDF5's shuffle filter on a 3-byte type), where zstd finds them equal. Chunks are
+    made ready on all cores and written in order: HDF5 itself would use one.
     """
     total = sum(len(part.positions) for part in parts.values())
     require_space(path.parent, total * size**2 * 2 // 5)  # 0.35 bytes a pixel are measured
@@ -147,18 +156,33 @@ def write_images(path: Path, parts: dict[str, Part], size: int) -> None:
                 dtype=_RGB,
                 chunks=(1, size, size),
                 shuffle=True,
-                **hdf5plugin.Zstd(clevel=3),
+                **hdf5plugin.Zstd(clevel=COMPRESSION),
             )
-            for start, rgb in _resized_batches(part, size):
-                stored[start : start + len(rgb)] = rgb
-                bar.update(len(rgb))
+            for row, chunk in enumerate(_chunks(part, size)):
+                stored.id.write_direct_chunk((row, 0, 0), chunk)
+                bar.update()
 
 
-def _resized_batches(part: Part, size: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    for start in range(0, len(part.positions), _WRITE_BATCH):
-        gray = part.gray.images[part.positions[start : start + _WRITE_BATCH]]
-        small = resize_gray(gray, SMALL)
-        yield start, to_rgb(small if size == SMALL else resize_gray(small, size))
+def _chunks(part: Part, size: int) -> Iterator[bytes]:
+    """Yield what HDF5 stores of each image."""
+    batches = (
+        delayed(_compressed)(part.gray.images[part.positions[start : start + _CACHED_IMAGES]], size)
+        for start in range(0, len(part.positions), _CACHED_IMAGES)
+    )
+    with threadpool_limits(1):  # one thread of BLAS in each of joblib's
+        for chunks in Parallel(n_jobs=-1, prefer="threads", return_as="generator")(batches):
+            yield from chunks
+
+
+def _compressed(gray: NDArray[np.uint8], size: int) -> list[bytes]:
+    """Return gray images (n, 28, 28) as RGB of `size` pixels, as HDF5's filters would leave them.
+
+    Shuffled, the bytes of an image are its three channels one after another.
+    """
+    small = resize_gray(gray, SMALL)
+    resized = small if size == SMALL else resize_gray(small, size)
+    compressor = zstandard.ZstdCompressor(level=COMPRESSION)
+    return [compressor.compress(3 * channel.tobytes()) for channel in resized]
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,42 @@
 """The ways of training, from inputs to outputs: what train-frozen, -full and -partial share."""
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
-from thaw import backbone, evaluation, weights
+from thaw import activations, backbone, evaluation, weights
 from thaw.evaluation import Metrics, Predictions
 from thaw.fashion_mnist import CLASS_NAMES
-from thaw.features import load_features, predict, predict_batch
+from thaw.features import load_features, predict
 from thaw.files import atomic_file, atomic_folder, require_space, write_csv, write_json
 from thaw.heads import build_head
-from thaw.images import PARTS, TEST_EXAMPLE, TRAIN_EXAMPLE, Images, open_images, stratified
+from thaw.images import PARTS, TEST_EXAMPLE, TRAIN_EXAMPLE, open_images, stratified
+from thaw.inference import batch_size
 from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params
 from thaw.runtime import configure
 from thaw.training import (
     Batches,
     Checkpoint,
     History,
+    augmentation,
     checkpoint,
     fit,
+    rate_schedule,
+    start_head,
     uncompiled,
 )
 
 SHARED = ("seed", "threads", "head")
 """Params that every mode depends on."""
+SEEN_BY_BACKBONE = ("image_size", "input_range", "precision")
+"""And those that every mode that trains it does."""
 FEATURE_BATCH = 256
 EXAMPLE_NAMES = (f"train_image_{TRAIN_EXAMPLE}", f"test_image_{TEST_EXAMPLE}")
 
@@ -65,21 +75,27 @@ def train_frozen(root: Path, params: Params) -> Trained:
     )
     chosen, _ = stratified(features["train"][1], training.images, params.seed)
     features["train"] = (features["train"][0][chosen], features["train"][1][chosen])
-    batches = {
-        part: Batches(values.__getitem__, labels, FEATURE_BATCH)
-        for part, (values, labels) in features.items()
-    }
-    train = Batches(
-        features["train"][0].__getitem__, features["train"][1], training.batch_size, params.seed
+    history = fit(
+        uncompiled(head),
+        _batches_in(*features["train"], training.batch_size, params.seed),
+        _batches_in(*features["validation"], FEATURE_BATCH),
+        training,
+        kept,
+        training.patience,
     )
-    validation = batches["validation"]
-    history = fit(uncompiled(head), train, validation, training, kept, training.patience)
     parts = {
         part: Predictions(labels, head.predict(values, batch_size=FEATURE_BATCH, verbose=0))
         for part, (values, labels) in features.items()
     }
     model = backbone.image_model(base, params.image_size, params.input_range, head)
     return Trained(model, history, parts, source, BACKBONE_LAYERS, kept)
+
+
+def _batches_in(
+    values: NDArray[np.float32], labels: NDArray[np.int64], batch_size: int, seed: int | None = None
+) -> Batches:
+    """Return batches of values in memory, shuffled where there is a seed."""
+    return Batches(values.__getitem__, labels, batch_size, seed)
 
 
 def fine_tune(
@@ -89,12 +105,23 @@ def fine_tune(
     training: BackboneTraining,
     freeze: int | str = 0,
     batch_norm: str = "stored",
+    cache_gb: float = 0.0,
+    engine: str = "keras",
 ) -> Trained:
-    """Fit the head and the backbone above its first `freeze` layers, end to end.
+    """Fit the head and the backbone above its first `freeze` layers.
 
-    `batch_norm` is what frozen batch normalisation does in training: see `thaw.backbone`.
+    Args:
+        root: the project's folder.
+        params: params.yaml's.
+        stage: whose checkpoint it is.
+        training: how it is fitted.
+        freeze: layers, or through which block.
+        batch_norm: what frozen batch normalisation does in training: see `thaw.backbone`.
+        cache_gb: most disk that the frozen layers' output may take: see `thaw.activations`.
+        engine: what computes that output: see `thaw.inference`.
+
     """
-    configure(params.seed, params.threads)
+    configure(params.seed, params.threads, params.precision)
     size = params.image_size
     base = weights.resnet50(size, top=False)
     head = build_head(params.head)
@@ -102,34 +129,55 @@ def fine_tune(
     frozen = backbone.freeze_count(base, freeze)
     backbone.freeze_first(base, frozen)
     backbone.set_batch_norm_momentum(base, training.batch_norm_momentum)
+    images = {part: open_images(root / "data/images", size, part) for part in PARTS}
+    images["train"] = images["train"].sample(training.images, params.seed)
+    fitted = {part: images[part] for part in ("train", "validation")}
+    if training.head_start.epochs:
+        pooled = predict(backbone.image_model(base, size, params.input_range), images["train"])
+        batches = _batches_in(pooled, images["train"].labels, training.batch_size, params.seed)
+        start_head(head, batches, training.head_start)
+    decision = activations.decide(
+        base, frozen, sum(map(len, fitted.values())), training, batch_norm, cache_gb
+    )
+    print(f"frozen layers' output: {decision}", flush=True)
     if batch_norm == "batch":
         base = backbone.with_batch_statistics(base)
     model = backbone.image_model(base, size, params.input_range, head)
-    images = {part: open_images(root / "data/images", size, part) for part in PARTS}
-    images["train"] = images["train"].sample(training.images, params.seed)
     kept = checkpoint(
         root,
         stage,
-        params.model_dump(include={*SHARED, "image_size", "input_range"}, mode="json")
+        params.model_dump(include={*SHARED, *SEEN_BY_BACKBONE}, mode="json")
         | {"training": training.model_dump(mode="json")}
-        | {"freeze": freeze, "batch_norm": batch_norm},
+        | {"freeze": freeze, "batch_norm": batch_norm, "cached": decision.cache, "engine": engine},
         [root / "data/weights" / weights.WEIGHTS_FILE, images["train"].path],
     )
-    history = fit(
-        model,
-        batches_of(images["train"], training.batch_size, params.seed),
-        batches_of(images["validation"], predict_batch(size)),
-        training,
-        kept,
-        training.patience,
-    )
+    with contextlib.ExitStack() as stack:
+        part = model
+        read: Mapping[str, Callable[..., Any]]
+        read = {name: some.batch for name, some in fitted.items()}
+        if decision.cache:
+            prefix, suffix = backbone.split(base, frozen)
+            part = keras.Model(suffix.inputs, head(suffix.output), name="suffix")
+            stored = activations.cached(root, prefix, size, params.input_range, fitted, engine)
+            read = stack.enter_context(stored)
+        train = Batches(
+            read["train"],
+            fitted["train"].labels,
+            training.batch_size,
+            params.seed,
+            augmentation(training.augment),
+        )
+        history = fit(
+            part,
+            train,
+            Batches(read["validation"], fitted["validation"].labels, batch_size(size, "keras")),
+            training,
+            kept,
+            training.patience,
+            rate_schedule(training, len(train)),
+        )
     parts = {part: Predictions(some.labels, predict(model, some)) for part, some in images.items()}
     return Trained(model, history, parts, source, frozen, kept)
-
-
-def batches_of(images: Images, batch_size: int, seed: int | None = None) -> Batches:
-    """Return batches of images and labels, shuffled where there is a seed."""
-    return Batches(images.batch, images.labels, batch_size, seed)
 
 
 def metrics_of(trained: Trained) -> Metrics:

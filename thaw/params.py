@@ -26,8 +26,11 @@ BLOCKS = (
     *(f"{stage}_block{n + 1}" for stage, count in BLOCKS_PER_STAGE.items() for n in range(count)),
 )
 INPUT_RANGES = ("byte", "unit")
+SCHEDULES = ("constant", "cosine")
+ENGINES = ("openvino", "keras")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 BATCH_NORMS = ("stored", "batch")
-WEIGHT_SOURCES = ("imagenet", "random")
+WEIGHT_SOURCES = ("imagenet", "bundled", "random")
 
 
 def _number(value: object) -> object:
@@ -95,6 +98,7 @@ class Section(BaseModel):
 class Samples(Section):
     """How many images each part of the split holds, stratified by class."""
 
+    seed: int = _integer(0, 2**31 - 1)
     train: int = Field(strict=True, description="0 (all) or an integer from 10 to 59,990")
     validation: int = _some_images()
     test: int = Field(strict=True, description="0 (all) or an integer from 10 to 10,000")
@@ -120,6 +124,12 @@ class Head(Section):
     l2: Number = _real("a number from 0 to 10", ge=0, le=10)
 
 
+class Cache(Section):
+    """The frozen layers' output, kept on disk while a partial run trains."""
+
+    max_gb: Number = _real("a number from 0 to 1,000 GB", ge=0, le=1000)
+
+
 class Fit(Section):
     """How long and how fast a model is fitted."""
 
@@ -135,15 +145,39 @@ class Training(Fit):
     patience: int = _integer(0, 10_000, " epochs, 0 for never")
 
 
+class HeadStart(Section):
+    """The head alone, fitted before the backbone thaws."""
+
+    epochs: int = _integer(0, 10_000, " epochs, 0 for none")
+    learning_rate: Number = _real("a number above 0, at most 1", gt=0, le=1)
+
+
+class Augment(Section):
+    """How each training image is changed anew in every epoch."""
+
+    flip: Annotated[bool, Field(strict=True)] = Field(description="true or false")
+    shift: int = _integer(0, 16, " pixels")
+
+    @property
+    def some(self) -> bool:
+        """Whether anything changes."""
+        return self.flip or self.shift > 0
+
+
 class BackboneTraining(Training):
     """How a model is fitted of which some of the backbone is thawed."""
 
     batch_norm_momentum: Number = _fraction()
+    schedule: Literal["constant", "cosine"] = _choice(*SCHEDULES)
+    warmup_epochs: int = _integer(0, 1000, " epochs")
+    head_start: HeadStart
+    augment: Augment
 
 
 class Baseline(Section):
     """What is known before any retraining."""
 
+    image_size: int = _integer(32, 224, " pixels")
     images: int = _integer(CLASSES, TEST_IMAGES, " images")
     linear_images: int = _some_images()
 
@@ -165,6 +199,8 @@ class Params(Section):
     weights: Annotated[str, BeforeValidator(_weights)] = _choice(
         *WEIGHT_SOURCES, "a path that ends in .h5"
     )
+    engine: Literal["openvino", "keras"] = _choice(*ENGINES)
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = _choice(*PRECISIONS)
     image_size: int = _integer(32, 224, " pixels")
     input_range: Literal["byte", "unit"] = _choice(*INPUT_RANGES)
     batch_norm: Literal["stored", "batch"] = _choice(*BATCH_NORMS)
@@ -174,6 +210,7 @@ class Params(Section):
     )
     samples: Samples
     head: Head
+    cache: Cache
     baseline: Baseline
     train_frozen: Training
     train_full: BackboneTraining

@@ -17,10 +17,13 @@ from thaw.files import read_csv, read_json, remedy
 
 Metrics = Mapping[str, Any]
 MODES = {"frozen": "train-frozen", "partial": "train-partial", "full": "train-full"}
-NO_PRETRAINING = (
-    "No pretrained weights were used: ResNet50 starts from random weights, so these numbers do not "
-    "show what thawing ImageNet knowledge is worth."
-)
+NOTICES = {
+    "random": "No pretrained weights were used: ResNet50 starts from random weights, so these "
+    "numbers do not show what thawing ImageNet knowledge is worth.",
+    "bundled": "The weights are those that ship with thaw: a distilled approximation, not "
+    "ImageNet's ResNet50, which -S weights=imagenet takes.",
+}
+"""What a report says first, by the kind of weights."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def context(root: Path, plots: Path) -> dict[str, Any]:
     }
     modes = {mode: metrics[mode] for mode in MODES}
     return {
-        "notice": NO_PRETRAINING if metrics["baseline"]["weights"] == "random" else "",
+        "notice": NOTICES.get(metrics["baseline"]["weights"].partition(" ")[0], ""),
         "weights": metrics["baseline"]["weights"],
         "answer": answer(modes, metrics["baseline"]),
         "rows": [*_references(metrics["baseline"]), *map(_row, MODES, modes.values())],
@@ -182,8 +185,9 @@ def _references(baseline: Metrics) -> list[Row]:
     zero_shot = "byte_zero_shot_accuracy"
     if baseline["has_1000_class_top"]:
         low, high = baseline[f"{zero_shot}_low"], baseline[f"{zero_shot}_high"]
+        name = f"zero-shot, {baseline['zero_shot_image_size']} px"
         images = baseline["zero_shot_images"]
-        rows.append(Row("zero-shot, 224 px", baseline[zero_shot], low, high, test_images=images))
+        rows.append(Row(name, baseline[zero_shot], low, high, test_images=images))
     return rows
 
 

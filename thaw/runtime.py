@@ -4,14 +4,16 @@ import keras
 import tensorflow as tf
 
 
-def configure(seed: int, threads: int) -> None:
+def configure(seed: int, threads: int, precision: str = "float32") -> None:
     """Make everything that follows depend on `seed` and `threads` alone.
 
-    Seeds Python, NumPy and Keras, and sets what the user's keras.json or shell could change. Call
-    it once, before any tensor is made: TensorFlow does not change its thread pools later.
+    `precision`, one of params.yaml's, is what layers made from now on compute in. Seeds Python,
+    NumPy and Keras, and sets what the user's keras.json or shell could change. Call it once, before
+    any tensor is made: TensorFlow does not change its thread pools later.
     """
     keras.utils.set_random_seed(seed)
     keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy(precision)
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
     keras.config.set_max_epochs(None)

@@ -13,14 +13,19 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.optimizers.schedules import LearningRateSchedule
 from numpy.typing import NDArray
 
 from thaw.errors import ThawError
 from thaw.files import atomic_folder, read_json, require_space, sha256, write_csv
-from thaw.params import Fit
+from thaw.params import Augment, BackboneTraining, Fit, HeadStart
 from thaw.stage import PRIVATE
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+
+
+Augmentation = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
+"""Changes a batch of inputs at random."""
 
 
 class Batches(keras.utils.PyDataset):
@@ -34,6 +39,7 @@ class Batches(keras.utils.PyDataset):
         labels: (n,) int64.
         batch_size: images in a batch.
         seed: of the order of every epoch; None keeps the order of the labels.
+        augment: changes each batch, at random as the seed, the epoch and the batch decide.
 
     """
 
@@ -43,10 +49,11 @@ class Batches(keras.utils.PyDataset):
         labels: NDArray[np.int64],
         batch_size: int,
         seed: int | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__()
         self.read, self.labels, self.batch_size = read, labels, batch_size
-        self.seed = seed
+        self.seed, self.augment = seed, augment
         self.start_epoch(0)
 
     def __len__(self) -> int:
@@ -54,10 +61,16 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
         which = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        return self.read(which), self.labels[which]
+        inputs = self.read(which)
+        if self.augment:
+            inputs = self.augment(
+                inputs, np.random.default_rng([self.seed or 0, self.epoch, index])
+            )
+        return inputs, self.labels[which]
 
     def start_epoch(self, epoch: int) -> None:
         """Take the order of `epoch`, counted from 0."""
+        self.epoch = epoch
         self.order = np.arange(len(self.labels))
         if self.seed is not None:
             self.order = np.random.default_rng([self.seed, epoch]).permutation(self.order)
@@ -195,19 +208,25 @@ def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield layer
 
 
-class _EachEpoch(keras.callbacks.Callback):
-    """Orders batches, seeds dropout, keeps history and checkpoint, and knows when to stop."""
+class _InOrder(keras.callbacks.Callback):
+    """Orders each epoch's batches and seeds its dropout."""
 
-    def __init__(
-        self, train: Batches, training: Fit, patience: int, history: History, kept: Checkpoint
-    ) -> None:
+    def __init__(self, train: Batches) -> None:
         super().__init__()
-        self.train, self.training, self.patience = train, training, patience
-        self.history, self.kept = history, kept
+        self.train = train
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.train.start_epoch(epoch)
         seed_dropout(self.model, self.train.seed or 0, epoch)
+
+
+class _EachEpoch(keras.callbacks.Callback):
+    """Keeps history and checkpoint, and knows when to stop."""
+
+    def __init__(self, training: Fit, patience: int, history: History, kept: Checkpoint) -> None:
+        super().__init__()
+        self.training, self.patience = training, patience
+        self.history, self.kept = history, kept
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = {name: float((logs or {})[name]) for name in HISTORY_COLUMNS[1:]}
@@ -224,6 +243,51 @@ class _EachEpoch(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+def augmentation(augment: Augment) -> Augmentation | None:
+    """Return what mirrors and shifts images (n, side, side, channels), or None for nothing.
+
+    Each image is mirrored left to right with even odds, and moved by up to `shift` pixels each way;
+    what comes in is black, Fashion-MNIST's background.
+    """
+
+    def change(images: NDArray[Any], random: np.random.Generator) -> NDArray[Any]:
+        side, most = images.shape[1], augment.shift
+        flips = random.random(len(images)) < (0.5 if augment.flip else 0)
+        offsets = random.integers(0, 2 * most + 1, (len(images), 2))
+        padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
+        windows = [
+            image[top : top + side, left : left + side]
+            for image, (top, left) in zip(padded, offsets, strict=True)
+        ]
+        return np.stack(
+            [
+                window[:, ::-1] if flip else window
+                for window, flip in zip(windows, flips, strict=True)
+            ]
+        )
+
+    return change if augment.some else None
+
+
+def rate_schedule(training: BackboneTraining, steps: int) -> float | LearningRateSchedule:
+    """Return Adam's rate: constant, or rising over the warm-up and falling to 0 along a cosine.
+
+    Args:
+        training: how the model is fitted.
+        steps: in an epoch.
+
+    """
+    if training.schedule == "constant":
+        return training.learning_rate
+    warmup = steps * min(training.warmup_epochs, training.epochs - 1)
+    falling = steps * training.epochs - warmup
+    if not warmup:
+        return keras.optimizers.schedules.CosineDecay(training.learning_rate, falling)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, falling, warmup_target=training.learning_rate, warmup_steps=warmup
+    )
+
+
 def fit(
     model: keras.Model,
     train: Batches,
@@ -231,11 +295,13 @@ def fit(
     training: Fit,
     kept: Checkpoint,
     patience: int = 0,
+    rate: float | LearningRateSchedule | None = None,
 ) -> History:
     """Fit `model` with Adam on the cross-entropy, and leave it with its best epoch's weights.
 
     The best epoch is that of the lowest validation loss. A run that `kept` knows goes on after its
-    last whole epoch and ends with the same weights as an uninterrupted one.
+    last whole epoch and ends with the same weights as an uninterrupted one. `rate` is Adam's, where
+    it is not `training.learning_rate` throughout.
 
     Returns:
         The loss (nats, penalties included) and accuracy of each epoch on train, as the epoch went,
@@ -245,12 +311,7 @@ def fit(
         ThawError: the loss is not finite.
 
     """
-    model.compile(
-        optimizer=keras.optimizers.Adam(training.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        jit_compile=False,  # XLA makes ResNet50 three to four times slower on a CPU at 32 px
-    )
+    _compile(model, training.learning_rate if rate is None else rate)
     history = kept.restore(model)
     if history.epochs:
         print(f"going on after epoch {history.epochs} of {training.epochs}", flush=True)
@@ -260,12 +321,29 @@ def fit(
             validation_data=validation,
             initial_epoch=history.epochs,
             epochs=training.epochs,
-            callbacks=[_EachEpoch(train, training, patience, history, kept)],
+            callbacks=[_InOrder(train), _EachEpoch(training, patience, history, kept)],
             shuffle=False,  # Batches does
             verbose=_verbosity(),
         )
     kept.restore_best(model)
     return history
+
+
+def start_head(head: keras.Model, features: Batches, start: HeadStart) -> None:
+    """Fit the head alone, before the backbone thaws (LP-FT: Kumar et al. 2022)."""
+    _compile(head, start.learning_rate)
+    head.fit(
+        features, epochs=start.epochs, callbacks=[_InOrder(features)], shuffle=False, verbose=0
+    )
+
+
+def _compile(model: keras.Model, rate: float | LearningRateSchedule) -> None:
+    model.compile(
+        optimizer=keras.optimizers.Adam(rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,  # XLA makes ResNet50 three to four times slower on a CPU at 32 px
+    )
 
 
 def _verbosity() -> int:

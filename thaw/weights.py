@@ -1,34 +1,26 @@
-"""ResNet50's weights: Keras' published ones, random ones, or those in a file.
+"""ResNet50 and its weights: those in a file, checked layer by layer, and those of the pipeline.
 
 Two layouts are read, each layer held to its shapes: Keras 3's `.weights.h5`, and the older `.h5`
 that Keras publishes its applications in.
 """
 
-import socket
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.error import HTTPError
 
 import h5py
 import keras
 import numpy as np
-import tenacity
-from keras.src.applications import resnet as keras_resnet
-from keras.src.backend.config import keras_home
 from keras.src.utils import naming
 from numpy.typing import NDArray
 
 from thaw.errors import ThawError
-from thaw.files import atomic_folder, read_json, remedy, require_space, sha256, write_json
+from thaw.files import atomic_folder, read_json, remedy, require_space, write_json
 
 WEIGHTS_FILE = "resnet50.weights.h5"
 SOURCE_FILE = "source.json"
 TOP_LAYER = "predictions"
 """Name of ResNet50's 1000-class layer."""
-STALL_TIMEOUT = 30.0
-"""Seconds without a byte after which Keras' download is given up; Keras itself sets none."""
-TRIES = 3
 Layers = dict[str, list[NDArray[np.float32]]]
 
 
@@ -37,7 +29,7 @@ class Source:
     """Where weights come from."""
 
     name: str
-    """imagenet, random, or file with the first 8 digits of its SHA-256."""
+    """imagenet or random, or bundled or file with the first 8 digits of its SHA-256."""
     top: bool
     """Whether the 1000-class layer is there."""
 
@@ -55,31 +47,6 @@ def resnet50(size: int, top: bool) -> keras.Model:
         input_shape=(size, size, 3),
         name="resnet50",
     )
-
-
-def obtain(weights: str, root: Path) -> tuple[keras.Model, Source]:
-    """Return a ResNet50 with the weights that params.yaml's `weights` names, and their source.
-
-    `random` draws from Keras' global generator: seed it first.
-
-    Raises:
-        ThawError: the published file cannot be had, or the file is missing or of another network.
-
-    """
-    if weights == "random":
-        return resnet50(224, top=True), Source("random", top=True)
-    if weights == "imagenet":
-        return _published(), Source("imagenet", top=True)
-    path = root / weights
-    if not path.is_file():
-        raise ThawError(
-            f"weights: {weights} is no file. Name a .weights.h5 or .h5 file, relative to the "
-            "project's folder or absolute, or one of: imagenet, random."
-        )
-    has_top = _has_top(path)
-    model = resnet50(224, top=has_top)
-    assign(model, read_layers(path, model), path)
-    return model, Source(f"file {sha256(path)[:8]}", top=has_top)
 
 
 def save(folder: Path, model: keras.Model, source: Source) -> None:
@@ -104,51 +71,6 @@ def load(folder: Path, model: keras.Model) -> Source:
     path = folder / WEIGHTS_FILE
     assign(model, read_layers(path, model), path)
     return load_source(folder)
-
-
-def published_url() -> str:
-    """Return the address that Keras publishes ResNet50's ImageNet weights at, top included."""
-    return f"{keras_resnet.BASE_WEIGHTS_PATH}{_published_name()}"
-
-
-def _published_name() -> str:
-    return "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
-
-
-def _published() -> keras.Model:
-    """Let Keras' own loader fetch and verify its file, or find it in its cache."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL_TIMEOUT)
-    try:
-        return _load_published()
-    except Exception as error:  # Keras raises a bare Exception where its download fails
-        raise ThawError(
-            "ResNet50's ImageNet weights cannot be had.\n"
-            f"  address: {published_url()}\n"
-            f"  Received: {type(error).__name__}: {error}\n"
-            f"Put the file there by hand: {Path(keras_home()) / 'models' / _published_name()}\n"
-            "or choose other weights: `-S weights=random`, `-S weights=/a/file.weights.h5`."
-        ) from error
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _is_passing(error: BaseException) -> bool:
-    """Whether trying again may help: not after the server's own no, nor after a wrong hash."""
-    cause = error.__context__  # Keras wraps urllib's errors
-    if isinstance(cause, HTTPError):
-        return cause.code >= 500 or cause.code == 429
-    return isinstance(error, OSError) or isinstance(cause, OSError)
-
-
-@tenacity.retry(
-    retry=tenacity.retry_if_exception(_is_passing),
-    stop=tenacity.stop_after_attempt(TRIES),
-    wait=tenacity.wait_exponential(multiplier=0.5, max=10),
-    reraise=True,
-)
-def _load_published() -> keras.Model:
-    return keras.applications.ResNet50(weights="imagenet", name="resnet50")
 
 
 def read_layers(path: Path, model: keras.Model) -> Layers:
@@ -208,11 +130,6 @@ def _legacy_layers(group: h5py.Group, model: keras.Model) -> Layers:
 
 def _weight_names(group: h5py.Group, layer: str | bytes) -> NDArray[np.object_]:
     return group[layer].attrs["weight_names"]
-
-
-def _has_top(path: Path) -> bool:
-    """Whether the file holds a 1000-class layer."""
-    return bool(read_layers(path, resnet50(224, top=True)).get(TOP_LAYER))
 
 
 def assign(model: keras.Model, layers: Layers, path: Path) -> None:

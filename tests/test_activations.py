@@ -1,0 +1,117 @@
+import re
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import gray_images
+
+from thaw import backbone, weights
+from thaw.activations import cached, decide, expected_gain, multiplications
+from thaw.images import SMALL, open_images, split, write_images
+from thaw.params import Params
+
+
+@pytest.fixture(scope="module")
+def base() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return weights.resnet50(SMALL, top=False)
+
+
+def test_multiplications_by_hand(base: keras.Model) -> None:
+    assert multiplications(base.get_layer("conv1_conv")) == 16 * 16 * 7 * 7 * 3 * 64
+    assert multiplications(base.get_layer("conv5_block1_0_conv")) == 1 * 1024 * 2048
+    assert multiplications(base.get_layer("conv2_block1_out")) == 0
+
+
+def test_multiplications_of_the_whole_are_resnet50s() -> None:
+    """3.8 billion at 224 px: He et al. 2015, table 1."""
+    network = weights.resnet50(224, top=False)
+    assert sum(map(multiplications, network.layers)) == pytest.approx(3.8e9, rel=0.02)
+
+
+@pytest.mark.parametrize(("freeze", "gain"), [("conv2", 1.09), ("conv3", 1.27), ("conv4", 2.42)])
+def test_the_gain_of_many_epochs(base: keras.Model, freeze: str, gain: float) -> None:
+    frozen = backbone.freeze_count(base, freeze)
+    assert expected_gain(base, frozen, 100_000) == pytest.approx(gain, abs=0.005)
+    assert expected_gain(base, frozen, 1) == pytest.approx(1)
+
+
+def test_with_everything_frozen_the_gain_is_the_epochs(base: keras.Model) -> None:
+    assert expected_gain(base, 175, 20) == pytest.approx(20)
+
+
+@pytest.mark.parametrize(
+    ("freeze", "images", "epochs", "batch_norm", "max_gb", "cache", "reason"),
+    [
+        ("conv4", 60_000, 10, "stored", 1.0, True, "expected gain 2.12x, 0.98 GB"),
+        ("conv4", 60_000, 10, "stored", 0.9, False, "over cache.max_gb, 0.9"),
+        ("conv4", 60_000, 10, "stored", 0.0, False, "over cache.max_gb, 0"),
+        ("conv4", 60_000, 1, "stored", 4.0, False, "gain 1.00x.* worth it from 1.15x"),
+        ("conv4", 60_000, 10, "batch", 4.0, False, "batch statistics"),
+        ("conv2", 60_000, 10, "stored", 9.0, False, "worth it from 1.15x"),
+        (0, 60_000, 10, "stored", 9.0, False, "gain 1.00x"),
+    ],
+)
+def test_the_rule(
+    base: keras.Model,
+    freeze: int | str,
+    images: int,
+    epochs: int,
+    batch_norm: str,
+    max_gb: float,
+    cache: bool,
+    reason: str,
+    params: Params,
+) -> None:
+    frozen = backbone.freeze_count(base, freeze)
+    training = params.train_partial.model_copy(update={"epochs": epochs})
+    decision = decide(base, frozen, images, training, batch_norm, max_gb)
+    assert decision.cache == cache
+    assert re.search(reason, decision.reason)
+
+
+def test_augmented_images_are_not_cached(base: keras.Model, params: Params) -> None:
+    for change in ({"flip": True}, {"shift": 1}):
+        augment = params.train_partial.augment.model_copy(update=change)
+        training = params.train_partial.model_copy(update={"augment": augment, "epochs": 50})
+        decision = decide(base, 143, 1000, training, "stored", 4.0)
+        assert str(decision).startswith("not cached, images are augmented")
+
+
+@pytest.fixture
+def project(tmp_path: Path, params: Params) -> Path:
+    parts = split(gray_images(100), gray_images(100, seed=1), params)
+    write_images(tmp_path / "data/images/rgb32.h5", parts, SMALL)
+    return tmp_path
+
+
+@pytest.mark.parametrize("count", [20, 60])
+def test_the_cut_is_read_in_any_order(base: keras.Model, project: Path, count: int) -> None:
+    """Prefix, disk and suffix give what the whole backbone gives; 20 cuts inside a block."""
+    images = open_images(project / "data/images", SMALL, "train")
+    prefix, suffix = backbone.split(base, count)
+    which = np.array([7, 3, 50])
+    with cached(project, prefix, SMALL, "byte", {"train": images}, "keras") as read:
+        outputs = read["train"](which)
+    assert len(outputs) == (2 if count == 20 else 1)
+    whole = backbone.image_model(base, SMALL, "byte")
+    expected = whole.predict(images.batch(which), verbose=0)
+    np.testing.assert_allclose(suffix.predict(outputs, verbose=0), expected, rtol=1e-4, atol=1e-5)
+
+
+def interrupted(block: AbstractContextManager[object], folder: Path) -> None:
+    with block:
+        assert list(folder.iterdir())
+        raise KeyboardInterrupt
+
+
+def test_nothing_is_left_after_an_error(base: keras.Model, project: Path) -> None:
+    prefix, _ = backbone.split(base, 60)
+    images = open_images(project / "data/images", SMALL, "test")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(
+            cached(project, prefix, SMALL, "byte", {"test": images}, "keras"), project / ".thaw"
+        )
+    assert not list((project / ".thaw").iterdir())

@@ -1,0 +1,83 @@
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from thaw import backbone, inference
+from thaw.params import ENGINES
+
+CONNECTIONS: list[Any] = []
+
+
+def note_connections(event: str, arguments: Any) -> None:
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        CONNECTIONS.append(arguments)
+
+
+sys.addaudithook(note_connections)  # for the life of the process: Python takes none away
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return backbone.feature_model(32, "byte")[1]
+
+
+def pixels(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+
+
+def test_openvino_agrees_with_keras(model: keras.Model) -> None:
+    """In every image to a thousandth, whatever the batch: 70 is one whole and one of 6."""
+    images = pixels(70)
+    expected = model.predict(images, verbose=0)
+    network = inference.ready(model, "openvino")
+    steps = range(0, len(images), network.batch_size)
+    received = [network.run(images[i : i + network.batch_size])[0] for i in steps]
+    assert [len(batch) for batch in received] == [64, 6]
+    features = np.concatenate(received)
+    assert features.dtype == np.float32
+    distance = np.linalg.norm(features - expected, axis=1)
+    assert (distance <= 1e-3 * np.linalg.norm(expected, axis=1)).all()
+
+
+def test_openvino_gives_the_same_bytes_again(model: keras.Model) -> None:
+    images = pixels(10)
+    one, other = (inference.ready(model, "openvino").run(images)[0] for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_openvino_connects_to_nothing(model: keras.Model) -> None:
+    """Its package brings telemetry along; what thaw calls does not use it."""
+    CONNECTIONS.clear()
+    inference.ready(model, "openvino").run(pixels(1))
+    assert not CONNECTIONS
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_several_outputs_keep_their_order(model: keras.Model, engine: str) -> None:
+    base = model.get_layer("resnet50")
+    prefix, _ = backbone.split(base, 20)
+    whole = backbone.image_model(prefix, 32, "byte")
+    images = pixels(3)
+    outputs = inference.ready(whole, engine).run(images)
+    expected = whole.predict(images, verbose=0)
+    assert len(outputs) == len(expected) == 2
+    for one, other in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "engine", "count"),
+    [
+        (32, "keras", 256),
+        (224, "keras", 16),
+        (32, "openvino", 64),
+        (48, "openvino", 28),
+        (224, "openvino", 1),
+    ],
+)
+def test_batch_sizes(size: int, engine: str, count: int) -> None:
+    assert inference.batch_size(size, engine) == count
