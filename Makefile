@@ -1,6 +1,9 @@
 # make repro   set up, then run the pipeline        make test      set up, then the fast tests
 # make lint    style, format, types                 make test-slow  the real pipeline, few images
 # make lock    requirements.lock anew, from pyproject.toml
+# make bench   thaw against the naive way, an hour; make bench-quick in 5 minutes
+# make bench-scaling  how cost grows with the number of images
+# make pr-comment BASE=main  what this changes, as Markdown
 # make pretrain       the bundled weights anew, hours long; goes on where it was stopped
 # make test-pretrain  the tests of that
 PYTHON ?= python3
@@ -13,7 +16,7 @@ PRETRAIN_STAMP := $(PRETRAIN_VENV)/.installed
 # Stages and tests find the tools of the virtual environment, whatever the shell has.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-slow lint lock setup pretrain test-pretrain
+.PHONY: repro test test-slow lint lock setup bench bench-quick bench-scaling pr-comment pretrain test-pretrain
 .DELETE_ON_ERROR:
 
 repro: setup
@@ -42,6 +45,18 @@ $(STAMP): requirements.lock
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+bench-quick: setup
+	$(BIN)/python -m benchmarks --quick
+
+bench-scaling: setup
+	$(BIN)/python -m benchmarks.scaling
+
+pr-comment: $(STAMP)
+	@$(BIN)/python -m tools.pr_comment $(BASE) $(if $(IMAGES),--images $(IMAGES))
 
 # pretrain/params.yaml's evaluation fine-tunes on thaw's own images.
 pretrain: setup $(PRETRAIN_STAMP)

@@ -1,0 +1,149 @@
+"""Run every case, both ways in turn, and print the ratios: python -m benchmarks [--quick].
+
+Writes  benchmarks/results.csv, benchmarks/results.md (the full size only)
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean
+
+from benchmarks.cases import ROOT, SIZES
+from thaw.files import write_csv
+
+HERE = Path(__file__).parent
+REPETITIONS = {"quick": 1, "full": 3}
+CASES = {
+    "extraction-32": "features at 32 px: `model.predict`",
+    "extraction-224": "features at 224 px: `model.predict`",
+    "frozen": "frozen, 50 epochs: plain `fit` on a frozen base",
+    "partial": "partial, `freeze: conv4`, 10 epochs: plain `fit` with a frozen prefix",
+    "full": "full, one epoch: plain `fit`",
+    "preprocess": "RGB 32 and 224: a scikit-image loop, nothing written",
+    "no-op": "`dvc repro` with nothing to do: as many empty stages",
+}
+COLUMNS = ("case", "repetition", "naive_seconds", "thaw_seconds", "ratio")
+
+
+def measure(case: str, way: str, size: str) -> dict[str, float]:
+    """Run one measurement in a new process."""
+    command = [sys.executable, "-m", "benchmarks.cases", case, way, size]
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    ended = subprocess.run(
+        command, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False
+    )
+    if ended.returncode:
+        sys.exit(f"error: {' '.join(command[2:])} failed:\n{ended.stderr}")
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def measure_no_op(way: str) -> dict[str, float]:
+    """Time `dvc repro` where nothing changed, here or in a pipeline of as many empty stages."""
+    if way != "naive":
+        return {"seconds": timed_repro(ROOT)}
+    stages = ROOT.joinpath("dvc.yaml").read_text().split("\nartifacts:")[0].count("    cmd:")
+    with tempfile.TemporaryDirectory() as name:
+        empty = Path(name)
+        for command in (["git", "init", "--quiet"], dvc("init", "--quiet")):
+            subprocess.run(command, cwd=empty, check=True)
+        empty.joinpath("input").write_text("")
+        lines = [
+            f"  s{i}:\n    cmd: echo {i} > {i}\n    deps: [input]\n    outs: ['{i}']\n"
+            for i in range(stages)
+        ]
+        empty.joinpath("dvc.yaml").write_text("stages:\n" + "".join(lines))
+        timed_repro(empty)
+        return {"seconds": timed_repro(empty)}
+
+
+def dvc(*arguments: str) -> list[str]:
+    """Return a command of DVC's."""
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
+def timed_repro(root: Path) -> float:
+    """Return the seconds that `dvc repro` takes."""
+    begin = time.perf_counter()
+    subprocess.run(dvc("repro", "--quiet"), cwd=root, check=True, capture_output=True)
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    """Measure all; print a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="less of everything, in 5 minutes")
+    parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}; all where none is named")
+    options = parser.parse_args()
+    if unknown := set(options.cases) - set(CASES):
+        parser.error(f"no such case. Allowed: {', '.join(CASES)}. Received: {', '.join(unknown)}")
+    if not (ROOT / "data/images").is_dir():
+        parser.error("data/images is not there. Run `dvc repro preprocess` first.")
+    size = "quick" if options.quick else "full"
+    rows = []
+    for case in options.cases or CASES:
+        for repetition in range(REPETITIONS[size]):
+            naive, ours = (
+                measure_no_op(way) if case == "no-op" else measure(case, way, size)
+                for way in ("naive", "openvino" if case.startswith("extraction") else "thaw")
+            )
+            ratio = naive["seconds"] / ours["seconds"]
+            rows.append((case, repetition, naive["seconds"], ours["seconds"], ratio))
+            extra = {name: round(value, 3) for name, value in ours.items() if name != "seconds"}
+            print(
+                f"{case}: {naive['seconds']:.2f} s, thaw {ours['seconds']:.2f} s, {extra}",
+                flush=True,
+            )
+    table = markdown(rows, size)
+    print(table)
+    if size == "full" and not options.cases:
+        write_csv(
+            HERE / "results.csv",
+            COLUMNS,
+            [(*row[:2], *(round(v, 4) for v in row[2:])) for row in rows],
+        )
+        (HERE / "results.md").write_text(table)
+
+
+def markdown(rows: list[tuple[str, int, float, float, float]], size: str) -> str:
+    """Return the table of ratios."""
+    lines = ["| What, and the naive way | naive | thaw | times as fast |", "|---|---|---|---|"]
+    for case, what in CASES.items():
+        of = [row for row in rows if row[0] == case]
+        if of:
+            naive, ours, ratios = ([row[i] for row in of] for i in (2, 3, 4))
+            spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
+            times = f"{mean(naive):.2f} s | {mean(ours):.2f} s"
+            lines.append(f"| {what} | {times} | {mean(ratios):.2f}{spread} |")
+    setting = SIZES[size]
+    lines += [
+        "",
+        f"{setting.images:,} images at 32 px, {setting.large_images} at 224 px, half as many in "
+        f"full; {REPETITIONS[size]} repetitions, the two ways in turn, each in a new process; "
+        f"means, and the ratios' range. {os.cpu_count()} cores, {processor()}, Python "
+        f"{platform.python_version()}, TensorFlow {version('tensorflow')}, "
+        f"Keras {version('keras')}, OpenVINO {version('openvino')}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next(
+        (line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine()
+    )
+
+
+if __name__ == "__main__":
+    main()

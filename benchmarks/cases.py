@@ -1,0 +1,258 @@
+"""One measurement, in a process of its own: python -m benchmarks.cases CASE WAY SIZE.
+
+Prints one line of JSON with the seconds that the work took. Not counted, for either way: imports,
+reading the images, building models, and what the first batch brings with it (tracing, compiling,
+memory). The first stands as `ready_seconds`.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from skimage.transform import resize
+
+from thaw import activations, backbone, fashion_mnist, features, heads, images, inference, training
+from thaw.params import BACKBONE_LAYERS, Params, load_params
+from thaw.runtime import configure
+
+ROOT = Path(__file__).parents[1]
+FROZEN_EPOCHS, PARTIAL_EPOCHS = 50, 10
+PARTIAL_FREEZE = "conv4"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured."""
+
+    images: int
+    """At 32 px."""
+    large_images: int
+    """At 224 px."""
+    epochs: int
+    """Really run of the naive way's; every one costs the same, so the rest is reckoned."""
+
+
+SIZES = {"quick": Size(2_000, 40, 1), "full": Size(10_000, 200, 3)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is measured: `start` makes it ready and is not counted, `work` is."""
+
+    start: Callable[[], Any]
+    work: Callable[[Any], dict[str, float] | None]
+
+
+def load(size: int, count: int) -> images.Images:
+    """Return the first training images of the pipeline."""
+    return images.open_images(ROOT / "data/images", size, "train").first(count)
+
+
+def extract(size: int, way: str, count: int) -> Job:
+    """Images to features: `model.predict` as it comes, or an engine of thaw's."""
+    some = load(size, count)
+    _, model = backbone.feature_model(size, "byte")
+    if way == "naive":
+        pixels = some.batch(slice(None))
+        return Job(
+            lambda: model.predict(pixels[:32], verbose=0),
+            lambda _: model.predict(pixels, verbose=0) is None or None,
+        )
+
+    def start() -> inference.Network:
+        network = inference.ready(model, way)
+        network.run(some.batch(slice(0, network.batch_size)))
+        return network
+
+    def work(network: inference.Network) -> None:
+        for _ in features.predict_batches(network, some):
+            pass
+
+    return Job(start, work)
+
+
+def compiled(model: keras.Model, rate: float = 3e-4) -> keras.Model:
+    """Compile as thaw does."""
+    model.compile(
+        keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    return model
+
+
+def network(params: Params, freeze: int | str) -> tuple[keras.Model, keras.Model, int]:
+    """Return backbone, head, and how many layers are frozen."""
+    base, head = backbone.feature_model(32, "byte")[0], heads.build_head(params.head)
+    count = backbone.freeze_count(base, freeze)
+    backbone.freeze_first(base, count)
+    return base, head, count
+
+
+def naive_fit(params: Params, freeze: int | str, count: int, batch: int) -> tuple[Job, Any]:
+    """Plain Keras: arrays in memory, `fit` on the whole network with its first layers frozen."""
+    base, head, _ = network(params, freeze)
+    model = compiled(backbone.image_model(base, 32, "byte", head))
+    some = load(32, count)
+    pixels, labels = some.batch(slice(None)), some.labels
+
+    def fit(epochs: int) -> None:
+        model.fit(pixels, labels, batch_size=batch, epochs=epochs, verbose=0)
+
+    return Job(lambda: model.fit(pixels[:batch], labels[:batch], batch, verbose=0), fit), fit
+
+
+def frozen(way: str, count: int, epochs: int) -> Job:
+    """A head on a frozen backbone, `FROZEN_EPOCHS` epochs."""
+    params = load_params(ROOT)
+    batch = params.train_frozen.batch_size
+    if way == "naive":
+        job, fit = naive_fit(params, BACKBONE_LAYERS, count, batch)
+        return Job(job.start, lambda _: reckoned(lambda: fit(epochs), FROZEN_EPOCHS / epochs))
+    some = load(32, count)
+    model = backbone.feature_model(32, "byte")[1]
+    head = compiled(heads.build_head(params.head))
+
+    def start() -> inference.Network:
+        engine = inference.ready(model, params.engine)
+        first = engine.run(some.batch(slice(0, engine.batch_size)))[0]
+        head.fit(first, some.labels[: len(first)], verbose=0)
+        return engine
+
+    def work(engine: inference.Network) -> None:
+        values = np.concatenate([out for (out,) in features.predict_batches(engine, some)])
+        batches = training.Batches(values.__getitem__, some.labels, batch, 0)
+        head.fit(batches, epochs=FROZEN_EPOCHS, shuffle=False, verbose=0)
+
+    return Job(start, work)
+
+
+def partial(way: str, count: int, epochs: int) -> Job:
+    """The backbone above `PARTIAL_FREEZE` and the head, `PARTIAL_EPOCHS` epochs."""
+    params = load_params(ROOT)
+    batch = params.train_partial.batch_size
+    if way == "naive":
+        job, fit = naive_fit(params, PARTIAL_FREEZE, count, batch)
+        return Job(job.start, lambda _: reckoned(lambda: fit(epochs), PARTIAL_EPOCHS / epochs))
+    base, head, cut = network(params, PARTIAL_FREEZE)
+    prefix, suffix = backbone.split(base, cut)
+    model = compiled(keras.Model(suffix.inputs, head(suffix.output)))
+    some = load(32, count)
+
+    def fit(part: images.Images, run_epochs: int) -> float:
+        parts = {"train": part}
+        with tempfile.TemporaryDirectory() as name:
+            root = Path(name)
+            with activations.cached(root, prefix, 32, "byte", parts, params.engine) as read:
+                begin = time.perf_counter()
+                batches = training.Batches(read["train"], part.labels, batch, 0)
+                model.fit(batches, epochs=run_epochs, shuffle=False, verbose=0)
+                return time.perf_counter() - begin
+
+    def work(_: Any) -> dict[str, float]:
+        begin = time.perf_counter()
+        fitting = fit(some, epochs)
+        once = time.perf_counter() - begin - fitting
+        return {"seconds": once + fitting * PARTIAL_EPOCHS / epochs}
+
+    return Job(lambda: fit(some.first(batch), 1), work)
+
+
+class Watched(training.Batches):
+    """Batches that know how long they took to make."""
+
+    seconds = 0.0
+
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        begin = time.perf_counter()
+        batch = super().__getitem__(index)
+        self.seconds += time.perf_counter() - begin
+        return batch
+
+
+def full(way: str, count: int, _: int) -> Job:
+    """Everything thawed, one epoch."""
+    params = load_params(ROOT)
+    count, batch = count // 2, params.train_full.batch_size
+    if way == "naive":
+        job, fit = naive_fit(params, 0, count, batch)
+        return Job(job.start, lambda _: fit(1))
+    base, head, _ = network(params, 0)
+    model = compiled(backbone.image_model(base, 32, "byte", head))
+    some = load(32, count)
+    batches = Watched(some.batch, some.labels, batch, 0)
+
+    def work(_: Any) -> dict[str, float]:
+        begin = time.perf_counter()
+        batches.seconds = 0.0
+        model.fit(batches, shuffle=False, verbose=0)
+        seconds = time.perf_counter() - begin
+        return {"seconds": seconds, "making_batches_share": batches.seconds / seconds}
+
+    first = training.Batches(some.batch, some.labels[:batch], batch, 0)
+    return Job(lambda: model.fit(first, verbose=0), work)
+
+
+def preprocess(way: str, count: int, _: int) -> Job:
+    """Gray 28x28 to RGB 32 and 224: image by image in memory, or thaw's stage, files included."""
+    gray, _ = fashion_mnist.load(ROOT / "data/raw")
+    part = images.Part(gray, np.arange(count))
+
+    def loop(_: Any) -> dict[str, float]:
+        some = max(count // 50, 1)
+        return reckoned(
+            lambda: [notebook_resize(image) for image in gray.images[:some]], count / some
+        )
+
+    def stage(_: Any) -> None:
+        with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
+            for size in (images.SMALL, images.LARGE):
+                images.write_images(Path(name) / f"{size}.h5", {"train": part}, size)
+
+    return Job(lambda: None, loop if way == "naive" else stage)
+
+
+def notebook_resize(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Resize one image as the notebook did, and keep it as thaw does."""
+    rgb = np.stack([image] * 3, axis=-1)
+    small = resize(rgb, (32, 32), order=1, mode="constant", preserve_range=True)
+    large = resize(small, (224, 224), order=1, mode="constant", preserve_range=True)
+    return np.rint(small).astype(np.uint8), np.rint(large).astype(np.uint8)
+
+
+def reckoned(work: Callable[[], Any], factor: float) -> dict[str, float]:
+    """Do part of the work; return what all of it would take."""
+    begin = time.perf_counter()
+    work()
+    return {"seconds": (time.perf_counter() - begin) * factor}
+
+
+def job(case: str, way: str, size: Size) -> Job:
+    """Return a case's job."""
+    if case.startswith("extraction"):
+        side = int(case.rsplit("-", 1)[1])
+        return extract(side, way, size.images if side == images.SMALL else size.large_images)
+    named = {"frozen": frozen, "partial": partial, "full": full, "preprocess": preprocess}
+    return named[case](way, size.images, size.epochs)
+
+
+def main(case: str, way: str, size: str) -> None:
+    """Measure and print."""
+    configure(seed=0, threads=load_params(ROOT).threads)
+    measured = job(case, way, SIZES[size])
+    begin = time.perf_counter()
+    made = measured.start()
+    ready = time.perf_counter() - begin
+    begin = time.perf_counter()
+    result = measured.work(made) or {"seconds": time.perf_counter() - begin}
+    print(json.dumps(result | {"ready_seconds": ready}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

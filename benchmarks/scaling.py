@@ -1,0 +1,94 @@
+"""How cost grows with the number of images: python -m benchmarks.scaling.
+
+Writes  benchmarks/scaling.csv, benchmarks/scaling.png
+
+Features and frozen training as the stages do them, at 32 px, each size in a process of its own:
+seconds, peak memory, bytes on disk. `python -m benchmarks.scaling COUNT` measures one size.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from thaw.files import write_csv
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+COUNTS = (1_000, 4_000, 16_000, 60_000)
+EPOCHS = 20
+COLUMNS = ("images", "features_seconds", "training_seconds", "peak_gb", "disk_gb")
+
+
+def measure(count: int) -> dict[str, float]:
+    """Extract features of `count` images, write them, fit a head on them."""
+    import numpy as np
+
+    from thaw import backbone, fashion_mnist, features, heads, images, training
+    from thaw.params import load_params
+    from thaw.runtime import configure
+
+    params = load_params(ROOT)
+    configure(seed=0, threads=params.threads)
+    gray, _ = fashion_mnist.load(ROOT / "data/raw")
+    _, model = backbone.feature_model(32, "byte")
+    with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
+        folder = Path(name)
+        part = images.Part(gray, np.arange(count))
+        images.write_images(folder / "rgb32.h5", {"train": part}, 32)
+        some = images.open_images(folder, 32, "train")
+        begin = time.perf_counter()
+        features.write_features(folder / "features.h5", model, {"train": some}, params.engine)
+        extracted = time.perf_counter()
+        values, labels = features.load_features(folder / "features.h5", "train")
+        batches = training.Batches(values.__getitem__, labels, params.train_frozen.batch_size, 0)
+        settings = params.train_frozen.model_copy(update={"epochs": EPOCHS})
+        kept = training.Checkpoint(folder / "checkpoint")
+        first = training.Batches(values.__getitem__, labels[:1000], 256)
+        training.fit(heads.build_head(params.head), batches, first, settings, kept)
+        trained = time.perf_counter()
+        disk = (folder / "features.h5").stat().st_size
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    figures = (count, extracted - begin, trained - extracted, peak / 1e9, disk / 1e9)
+    return dict(zip(COLUMNS, figures, strict=True))
+
+
+def main() -> None:
+    """Measure every size; write the table and the figure."""
+    rows = []
+    for count in COUNTS:
+        command = [sys.executable, "-m", "benchmarks.scaling", str(count)]
+        output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        rows.append(json.loads(output.stdout.splitlines()[-1]))
+        print(rows[-1], flush=True)
+    write_csv(HERE / "scaling.csv", COLUMNS, [[round(row[c], 3) for c in COLUMNS] for row in rows])
+    draw(rows, HERE / "scaling.png")
+
+
+def draw(rows: list[dict[str, float]], path: Path) -> None:
+    """Draw time, memory and disk against the number of images."""
+    panels = {
+        "seconds": {"features": "features_seconds", f"head, {EPOCHS} epochs": "training_seconds"},
+        "GB": {"peak memory": "peak_gb", "features on disk": "disk_gb"},
+    }
+    figure, axes = plt.subplots(1, len(panels), figsize=(8, 3), layout="constrained")
+    for axis, (unit, lines) in zip(axes, panels.items(), strict=True):
+        for name, column in lines.items():
+            axis.plot(
+                [row["images"] for row in rows], [row[column] for row in rows], "o-", label=name
+            )
+        axis.set(xlabel="images at 32 px", ylabel=unit)
+        axis.legend()
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps(measure(int(sys.argv[1]))))
+    else:
+        main()

@@ -1,0 +1,40 @@
+"""What turns measurements into the table; the measurements themselves are no test's business."""
+
+import subprocess
+import sys
+
+import numpy as np
+from conftest import ROOT
+
+from benchmarks.__main__ import markdown
+from benchmarks.cases import notebook_resize, reckoned
+from thaw.images import resize_gray, to_rgb
+
+
+def test_the_table_by_hand() -> None:
+    rows = [("full", 0, 10.0, 5.0, 2.0), ("full", 1, 12.0, 4.0, 3.0), ("no-op", 0, 1.0, 2.0, 0.5)]
+    lines = markdown(rows, "full").splitlines()
+    assert lines[2] == "| full, one epoch: plain `fit` | 11.00 s | 4.50 s | 2.50 (2.00 to 3.00) |"
+    assert lines[3].endswith("| 1.00 s | 2.00 s | 0.50 |")
+
+
+def test_part_of_the_work_is_reckoned_up() -> None:
+    result = reckoned(lambda: None, 1e6)
+    assert 0 < result["seconds"] < 1e6
+
+
+def test_the_naive_loop_makes_the_pictures_that_thaw_makes() -> None:
+    """To a level: the notebook rounds once more."""
+    gray = np.random.default_rng(0).integers(0, 256, (1, 28, 28), dtype=np.uint8)
+    small, large = notebook_resize(gray[0])
+    expected = resize_gray(gray, 32)
+    assert np.abs(small.astype(int) - to_rgb(expected)[0]).max() <= 1
+    assert np.abs(large.astype(int) - to_rgb(resize_gray(expected, 224))[0]).max() <= 1
+
+
+def test_an_unknown_case_is_refused() -> None:
+    command = [sys.executable, "-m", "benchmarks", "nothing"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode
+    assert "Received: nothing" in ended.stderr
+    assert "Traceback" not in ended.stderr
