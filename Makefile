@@ -1,7 +1,7 @@
 # make repro   set up, then run the pipeline        make test      set up, then the fast tests
 # make lint    style, format, types                 make test-slow  the real pipeline, few images
 # make lock    requirements.lock anew, from pyproject.toml
-# make bench   thaw against the naive way, an hour; make bench-quick in 5 minutes
+# make bench   thaw against the naive way, half an hour; make bench-quick in 5 minutes
 # make bench-scaling  how cost grows with the number of images
 # make pr-comment BASE=main  what this changes, as Markdown
 # make pretrain       the bundled weights anew, hours long; goes on where it was stopped

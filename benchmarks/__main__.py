@@ -68,6 +68,11 @@ def dvc(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "dvc", *arguments]
 
 
+def up_to_date() -> bool:
+    """Whether `dvc repro` has nothing to do here."""
+    return subprocess.run(dvc("status", "--quiet"), cwd=ROOT, check=False).returncode == 0
+
+
 def timed_repro(root: Path) -> float:
     """Return the seconds that `dvc repro` takes."""
     begin = time.perf_counter()
@@ -83,8 +88,8 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.cases) - set(CASES):
         parser.error(f"no such case. Allowed: {', '.join(CASES)}. Received: {', '.join(unknown)}")
-    if not (ROOT / "data/images").is_dir():
-        parser.error("data/images is not there. Run `dvc repro preprocess` first.")
+    if not (ROOT / "data/images").is_dir() or not up_to_date():
+        parser.error("the pipeline is not up to date. Run `dvc repro` first.")
     size = "quick" if options.quick else "full"
     rows = []
     for case in options.cases or CASES:

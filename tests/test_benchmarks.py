@@ -24,12 +24,12 @@ def test_part_of_the_work_is_reckoned_up() -> None:
 
 
 def test_the_naive_loop_makes_the_pictures_that_thaw_makes() -> None:
-    """To a level: the notebook rounds once more."""
+    """To a level at 32 px; at 224 to two, since thaw rounds in between, ties up."""
     gray = np.random.default_rng(0).integers(0, 256, (1, 28, 28), dtype=np.uint8)
     small, large = notebook_resize(gray[0])
     expected = resize_gray(gray, 32)
     assert np.abs(small.astype(int) - to_rgb(expected)[0]).max() <= 1
-    assert np.abs(large.astype(int) - to_rgb(resize_gray(expected, 224))[0]).max() <= 1
+    assert np.abs(large.astype(int) - to_rgb(resize_gray(expected, 224))[0]).max() <= 2
 
 
 def test_an_unknown_case_is_refused() -> None:
