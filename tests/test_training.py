@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -330,3 +331,24 @@ def test_the_head_start_is_the_same_every_time() -> None:
         np.testing.assert_array_equal(a, b)
     predicted = ends[0].predict(FEATURES, verbose=0).argmax(1)
     assert (predicted == LABELS).mean() > 0.7
+
+
+def test_the_head_start_leaves_no_optimizer_behind(tmp_path: Path) -> None:
+    """Keras writes those of nested models, too."""
+    head = network()
+    start_head(head, batches(), HeadStart(epochs=1, learning_rate=0.01))
+    inputs = keras.Input((8,))
+    whole = keras.Model(inputs, head(inputs))
+    uncompiled(whole).save_weights(tmp_path / "whole.weights.h5")
+    names: list[str] = []
+    with h5py.File(tmp_path / "whole.weights.h5") as file:
+        file.visit(names.append)
+    assert names
+    assert not [name for name in names if "optimizer" in name]
+
+
+def test_a_head_start_that_diverges_names_its_own_rate() -> None:
+    infinite = Batches(lambda which: np.full((len(which), 8), np.inf, "float32"), LABELS, 16)
+    linear = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, activation="softmax")])
+    with pytest.raises(ThawError, match=r"head start diverged.*head_start.learning_rate 0.01"):
+        start_head(linear, infinite, HeadStart(epochs=1, learning_rate=0.01))

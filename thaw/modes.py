@@ -17,7 +17,7 @@ from thaw.fashion_mnist import CLASS_NAMES
 from thaw.features import load_features, predict
 from thaw.files import atomic_file, atomic_folder, require_space, write_csv, write_json
 from thaw.heads import build_head
-from thaw.images import PARTS, TEST_EXAMPLE, TRAIN_EXAMPLE, open_images, stratified
+from thaw.images import PARTS, TEST_EXAMPLE, TRAIN_EXAMPLE, Images, open_images, stratified
 from thaw.inference import batch_size
 from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params
 from thaw.runtime import configure
@@ -51,6 +51,7 @@ class Trained:
     source: weights.Source
     layers_frozen: int
     kept: Checkpoint
+    head_start_epochs: int = 0
 
 
 def train_frozen(root: Path, params: Params) -> Trained:
@@ -133,9 +134,13 @@ def fine_tune(
     images["train"] = images["train"].sample(training.images, params.seed)
     fitted = {part: images[part] for part in ("train", "validation")}
     if training.head_start.epochs:
-        pooled = predict(backbone.image_model(base, size, params.input_range), images["train"])
-        batches = _batches_in(pooled, images["train"].labels, training.batch_size, params.seed)
-        start_head(head, batches, training.head_start)
+        _start_head(
+            backbone.image_model(base, size, params.input_range),
+            head,
+            images["train"],
+            training,
+            params.seed,
+        )
     decision = activations.decide(
         base, frozen, sum(map(len, fitted.values())), training, batch_norm, cache_gb
     )
@@ -177,7 +182,17 @@ def fine_tune(
             rate_schedule(training, len(train)),
         )
     parts = {part: Predictions(some.labels, predict(model, some)) for part, some in images.items()}
-    return Trained(model, history, parts, source, frozen, kept)
+    return Trained(model, history, parts, source, frozen, kept, training.head_start.epochs)
+
+
+def _start_head(
+    features: keras.Model, head: keras.Model, images: Images, training: BackboneTraining, seed: int
+) -> None:
+    """Fit the head on what the backbone gives before it thaws; say how far that came."""
+    pooled = predict(features, images)
+    batches = _batches_in(pooled, images.labels, training.batch_size, seed)
+    loss = start_head(head, batches, training.head_start)
+    print(f"head start: {training.head_start.epochs} epochs, loss {loss:.4f}", flush=True)
 
 
 def metrics_of(trained: Trained) -> Metrics:
@@ -193,7 +208,9 @@ def metrics_of(trained: Trained) -> Metrics:
             "parameters_non_trainable": total - trainable,
             "epochs": trained.history.epochs,
             "best_epoch": trained.history.best_epoch,
-            "images_seen": trained.history.epochs * len(trained.parts["train"].labels),
+            "head_start_epochs": trained.head_start_epochs,
+            "images_seen": (trained.head_start_epochs + trained.history.epochs)
+            * len(trained.parts["train"].labels),
             "weights": trained.source.name,
             "layers_frozen": trained.layers_frozen,
         }

@@ -168,7 +168,7 @@ def checkpoint(
     identity = {
         "params": params,
         "files": [sha256(path) for path in [*files, *code]],
-        "versions": [version(name) for name in ("keras", "tensorflow", "numpy")],
+        "versions": [version(name) for name in ("keras", "tensorflow", "openvino", "numpy")],
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     folder = root / PRIVATE / "checkpoints" / stage
@@ -329,12 +329,28 @@ def fit(
     return history
 
 
-def start_head(head: keras.Model, features: Batches, start: HeadStart) -> None:
-    """Fit the head alone, before the backbone thaws (LP-FT: Kumar et al. 2022)."""
-    _compile(head, start.learning_rate)
-    head.fit(
+def start_head(head: keras.Model, features: Batches, start: HeadStart) -> float:
+    """Fit the head alone, before the backbone thaws (LP-FT: Kumar et al. 2022).
+
+    Returns:
+        Its last epoch's loss (nats, penalties included).
+
+    Raises:
+        ThawError: that is not finite.
+
+    """
+    alone = uncompiled(head)  # or the whole network's file would hold this optimizer, too
+    _compile(alone, start.learning_rate)
+    history = alone.fit(
         features, epochs=start.epochs, callbacks=[_InOrder(features)], shuffle=False, verbose=0
     )
+    loss = float(history.history["loss"][-1])
+    if not math.isfinite(loss):
+        raise ThawError(
+            f"the head start diverged: its loss is {loss}. Received: head_start.learning_rate "
+            f"{start.learning_rate}. Try a tenth of it."
+        )
+    return loss
 
 
 def _compile(model: keras.Model, rate: float | LearningRateSchedule) -> None:
