@@ -95,17 +95,23 @@ def network(params: Params, freeze: int | str) -> tuple[keras.Model, keras.Model
     return base, head, count
 
 
-def naive_fit(params: Params, freeze: int | str, count: int, batch: int) -> tuple[Job, Any]:
-    """Plain Keras: arrays in memory, `fit` on the whole network with its first layers frozen."""
+def naive_fit(
+    params: Params, freeze: int | str, count: int, batch: int, epochs: int, every_epoch: int
+) -> Job:
+    """Plain Keras: arrays in memory, `fit` on the whole network with its first layers frozen.
+
+    `epochs` are run, `every_epoch` reckoned.
+    """
     base, head, _ = network(params, freeze)
     model = compiled(backbone.image_model(base, 32, "byte", head))
     some = load(32, count)
     pixels, labels = some.batch(slice(None)), some.labels
 
-    def fit(epochs: int) -> None:
-        model.fit(pixels, labels, batch_size=batch, epochs=epochs, verbose=0)
+    def fit(_: Any) -> dict[str, float]:
+        run = {"batch_size": batch, "epochs": epochs, "verbose": 0}
+        return reckoned(lambda: model.fit(pixels, labels, **run), every_epoch / epochs)
 
-    return Job(lambda: model.fit(pixels[:batch], labels[:batch], batch, verbose=0), fit), fit
+    return Job(lambda: model.fit(pixels[:batch], labels[:batch], batch, verbose=0), fit)
 
 
 def frozen(way: str, count: int, epochs: int) -> Job:
@@ -113,8 +119,7 @@ def frozen(way: str, count: int, epochs: int) -> Job:
     params = load_params(ROOT)
     batch = params.train_frozen.batch_size
     if way == "naive":
-        job, fit = naive_fit(params, BACKBONE_LAYERS, count, batch)
-        return Job(job.start, lambda _: reckoned(lambda: fit(epochs), FROZEN_EPOCHS / epochs))
+        return naive_fit(params, BACKBONE_LAYERS, count, batch, epochs, FROZEN_EPOCHS)
     some = load(32, count)
     model = backbone.feature_model(32, "byte")[1]
     head = compiled(heads.build_head(params.head))
@@ -138,8 +143,7 @@ def partial(way: str, count: int, epochs: int) -> Job:
     params = load_params(ROOT)
     batch = params.train_partial.batch_size
     if way == "naive":
-        job, fit = naive_fit(params, PARTIAL_FREEZE, count, batch)
-        return Job(job.start, lambda _: reckoned(lambda: fit(epochs), PARTIAL_EPOCHS / epochs))
+        return naive_fit(params, PARTIAL_FREEZE, count, batch, epochs, PARTIAL_EPOCHS)
     base, head, cut = network(params, PARTIAL_FREEZE)
     prefix, suffix = backbone.split(base, cut)
     model = compiled(keras.Model(suffix.inputs, head(suffix.output)))
@@ -181,8 +185,7 @@ def full(way: str, count: int, _: int) -> Job:
     params = load_params(ROOT)
     count, batch = count // 2, params.train_full.batch_size
     if way == "naive":
-        job, fit = naive_fit(params, 0, count, batch)
-        return Job(job.start, lambda _: fit(1))
+        return naive_fit(params, 0, count, batch, 1, 1)
     base, head, _ = network(params, 0)
     model = compiled(backbone.image_model(base, 32, "byte", head))
     some = load(32, count)
