@@ -1,0 +1,164 @@
+"""Run a set of experiments and keep what they gave: python -m study SET [--jobs N] [--collect].
+
+Reads   study/sets.yaml  which experiments there are
+Writes  study/results/SET.csv  one line an experiment
+
+Each is queued by its name, `SET-RUN`, and run by DVC from HEAD: `dvc exp show` lists them. Stopped
+and started again, those that ended are not run again, and what an earlier commit computed comes
+from DVC's cache.
+"""
+
+import argparse
+import fnmatch
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from thaw.files import write_csv
+
+HERE = Path(__file__).parent
+DVC = (sys.executable, "-m", "dvc")
+Overrides = dict[str, Any]
+
+
+class Set(BaseModel):
+    """One question, and the experiments that answer it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question: str
+    stage: str
+    metrics: str
+    keep: tuple[str, ...]
+    rows: str = ""
+    """A pattern of metrics' names that makes each match a row, its last group a column."""
+    common: Overrides
+    runs: dict[str, Overrides] = Field(min_length=1)
+
+    def overrides(self, run: str) -> list[str]:
+        """Return what a run changes in params.yaml, as DVC takes it."""
+        changed = self.common | self.runs[run]
+        return [f"{path}={_text(value)}" for path, value in changed.items()]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def load_sets() -> dict[str, Set]:
+    """Return the sets of sets.yaml by name."""
+    entries = yaml.safe_load((HERE / "sets.yaml").read_text(encoding="utf-8"))
+    return {name: Set.model_validate(entry) for name, entry in entries.items()}
+
+
+def finished(name: str, chosen: Set) -> dict[str, str]:
+    """Return the git reference of each run that ended, from the commit that is checked out."""
+    head = git("rev-parse", "HEAD")
+    prefix = f"refs/exps/{head[:2]}/{head[2:]}/{name}-"
+    references = git("for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+    return {run: prefix + run for run in chosen.runs if prefix + run in references}
+
+
+def check_committed() -> None:
+    """End the process where the working tree is not what experiments would be known by: HEAD."""
+    if changed := git("status", "--porcelain", "--untracked-files=no", "--", ":!study/results"):
+        sys.exit(
+            "error: experiments are known by the commit that they come from. Not in it are:\n"
+            f"{changed}\nCommit it, or put it aside with git stash."
+        )
+
+
+def run(name: str, chosen: Set, jobs: int) -> None:
+    """Queue what has not ended yet, and run the queue to its end."""
+    missing = [run for run in chosen.runs if run not in finished(name, chosen)]
+    for experiment in missing:
+        queued = f"{name}-{experiment}"
+        # What a stopped run left; most often nothing, which DVC calls an error.
+        subprocess.run((*DVC, "queue", "remove", queued), capture_output=True, check=False)
+        changes = [part for change in chosen.overrides(experiment) for part in ("-S", change)]
+        dvc("exp", "run", "--queue", "--name", queued, *changes, chosen.stage)
+    if missing:
+        try:
+            dvc("exp", "run", "--run-all", "--jobs", str(jobs))
+        except KeyboardInterrupt:
+            dvc("queue", "stop", "--kill")  # or the workers would go on by themselves
+            sys.exit("stopped; run it again to go on")
+    if lost := [run for run in chosen.runs if run not in finished(name, chosen)]:
+        sys.exit(
+            f"error: these experiments did not end: {', '.join(lost)}. `dvc queue logs "
+            f"{name}-{lost[0]}` says why. Run `python -m study {name}` again to go on."
+        )
+
+
+def collect(name: str, chosen: Set) -> Path:
+    """Write a set's table."""
+    rows = [
+        {"run": run, **row}
+        for run, reference in finished(name, chosen).items()
+        for row in table(chosen, json.loads(git("show", f"{reference}:{chosen.metrics}")))
+    ]
+    if not rows:
+        sys.exit(f"error: no experiment of {name} has ended at this commit: run the set first.")
+    columns = list(rows[0])
+    path = HERE / "results" / f"{name}.csv"
+    write_csv(path, columns, [[row[column] for column in columns] for row in rows])
+    return path
+
+
+def table(chosen: Set, metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the rows that one run's metrics make: one, or one for each that `rows` finds."""
+    kept = {
+        name: value
+        for pattern in chosen.keep
+        for name, value in metrics.items()
+        if fnmatch.fnmatch(name, pattern)
+    }
+    if not chosen.rows:
+        yield kept
+        return
+    found: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
+    for name, value in kept.items():
+        if match := re.fullmatch(chosen.rows, name):
+            groups = match.groupdict()
+            column = groups.pop("column")
+            found.setdefault(tuple(groups.items()), {})[column] = value
+    for keys, values in found.items():
+        yield dict(keys) | values
+
+
+def git(*arguments: str) -> str:
+    """Return what git prints."""
+    ended = subprocess.run(("git", *arguments), check=True, capture_output=True, text=True)
+    return ended.stdout.strip()
+
+
+def dvc(*arguments: str) -> None:
+    """Run DVC; where it does not succeed, end with what it said."""
+    if subprocess.run((*DVC, *arguments), check=False).returncode:
+        sys.exit(f"error: dvc {' '.join(arguments)} failed")
+
+
+def main() -> None:
+    """Run one set, and write its table."""
+    sets = load_sets()
+    parser = argparse.ArgumentParser(prog="python -m study")
+    parser.add_argument("set", choices=sets, metavar="SET", help=", ".join(sets))
+    parser.add_argument("--jobs", type=int, default=1, help="experiments at a time")
+    parser.add_argument("--collect", action="store_true", help="run nothing, write the table")
+    options = parser.parse_args()
+    chosen = sets[options.set]
+    if not options.collect:
+        check_committed()
+        run(options.set, chosen, options.jobs)
+    print(f"{chosen.question}\n{collect(options.set, chosen)}")
+
+
+if __name__ == "__main__":
+    main()
