@@ -1,11 +1,17 @@
-# make repro   set up, then run the pipeline        make test      set up, then the fast tests
-# make lint    style, format, types                 make test-slow  the real pipeline, few images
-# make lock    requirements.lock anew, from pyproject.toml
-# make bench   thaw against the naive way, half an hour; make bench-quick in 5 minutes
-# make bench-scaling  how cost grows with the number of images
-# make pr-comment BASE=main  what this changes, as Markdown
-# make pretrain       the bundled weights anew, hours long; goes on where it was stopped
-# make test-pretrain  the tests of that
+# make repro            set up, then run the pipeline; QUIET=1 leaves its epochs unsaid
+# make test             set up, then the fast tests; make test-slow: the real pipeline, few images
+# make lint             style, format, types
+# make compare          the modes and the experiments so far, as tables
+# make study SET=curve  a set of experiments (study/sets.yaml), by DVC's queue; goes on where it was
+#                       stopped. make curve and make notebook are two of them
+# make bench            thaw against the naive way, half an hour; make bench-quick in 5 minutes
+# make bench-engines    what computes features how fast; make bench-scaling: how cost grows;
+#                       make bench-memory: what each stage takes
+# make pr-comment BASE=main   what this changes, as Markdown
+# make browser          chromium, for the tests of report.html, where root may install it
+# make lock             requirements.lock anew, from pyproject.toml
+# make pretrain         the bundled weights anew, hours long; goes on where it was stopped
+# make test-pretrain    the tests of that
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,12 +22,13 @@ PRETRAIN_STAMP := $(PRETRAIN_VENV)/.installed
 # Stages and tests find the tools of the virtual environment, whatever the shell has.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-slow lint lock setup bench bench-quick bench-scaling pr-comment pretrain test-pretrain
+.PHONY: repro test test-slow lint lock setup bench bench-quick bench-engines bench-memory bench-scaling study curve
+.PHONY: notebook compare browser pr-comment pretrain test-pretrain
 .DELETE_ON_ERROR:
 
 repro: setup
 	$(BIN)/python -m thaw.params
-	$(BIN)/dvc repro
+	$(if $(QUIET),THAW_QUIET=1) $(BIN)/dvc repro $(if $(QUIET),--quiet)
 
 test: setup
 	$(BIN)/python -m pytest
@@ -52,8 +59,30 @@ bench: setup
 bench-quick: setup
 	$(BIN)/python -m benchmarks --quick
 
+bench-memory: setup
+	$(BIN)/python -m benchmarks.memory
+
+bench-engines: setup
+	$(BIN)/python -m benchmarks.engines
+
 bench-scaling: setup
 	$(BIN)/python -m benchmarks.scaling
+
+study: setup
+	$(BIN)/dvc repro
+	$(BIN)/python -m study $(SET)
+
+curve notebook:
+	$(MAKE) study SET=$@
+
+compare: setup
+	@$(BIN)/python -m tools.compare
+
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	  { echo "error: there is no chromium, and apt-get could not install it: install chromium or \
+	google-chrome" >&2; exit 1; }
 
 pr-comment: $(STAMP)
 	@$(BIN)/python -m tools.pr_comment $(BASE) $(if $(IMAGES),--images $(IMAGES))

@@ -11,15 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from statistics import mean
+from typing import NamedTuple
 
 from benchmarks.cases import ROOT, SIZES
 from thaw.files import write_csv
 
 HERE = Path(__file__).parent
-REPETITIONS = {"quick": 1, "full": 3}
+REPETITIONS = {"quick": 1, "full": 2}
 CASES = {
     "extraction-32": "features at 32 px: `model.predict`",
     "extraction-224": "features at 224 px: `model.predict`",
@@ -30,6 +32,20 @@ CASES = {
     "no-op": "`dvc repro` with nothing to do: as many empty stages",
 }
 COLUMNS = ("case", "repetition", "naive_seconds", "thaw_seconds", "ratio")
+
+
+class Row(NamedTuple):
+    """One repetition, in seconds."""
+
+    case: str
+    repetition: int
+    naive: float
+    thaw: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast thaw is."""
+        return self.naive / self.thaw
 
 
 def measure(case: str, way: str, size: str) -> dict[str, float]:
@@ -80,6 +96,20 @@ def timed_repro(root: Path) -> float:
     return time.perf_counter() - begin
 
 
+def measured(case: str, size: str) -> Iterator[Row]:
+    """Measure a case, both ways in turn, again and again."""
+    ours = "openvino" if case.startswith("extraction") else "thaw"
+    for repetition in range(REPETITIONS[size]):
+        naive, thaw = (
+            measure_no_op(way) if case == "no-op" else measure(case, way, size)
+            for way in ("naive", ours)
+        )
+        extra = {name: round(value, 3) for name, value in thaw.items() if name != "seconds"}
+        row = Row(case, repetition, naive["seconds"], thaw["seconds"])
+        print(f"{case}: {row.naive:.2f} s, thaw {row.thaw:.2f} s, {extra}", flush=True)
+        yield row
+
+
 def main() -> None:
     """Measure all; print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -91,52 +121,44 @@ def main() -> None:
     if not (ROOT / "data/images").is_dir() or not up_to_date():
         parser.error("the pipeline is not up to date. Run `dvc repro` first.")
     size = "quick" if options.quick else "full"
-    rows = []
-    for case in options.cases or CASES:
-        for repetition in range(REPETITIONS[size]):
-            naive, ours = (
-                measure_no_op(way) if case == "no-op" else measure(case, way, size)
-                for way in ("naive", "openvino" if case.startswith("extraction") else "thaw")
-            )
-            ratio = naive["seconds"] / ours["seconds"]
-            rows.append((case, repetition, naive["seconds"], ours["seconds"], ratio))
-            extra = {name: round(value, 3) for name, value in ours.items() if name != "seconds"}
-            print(
-                f"{case}: {naive['seconds']:.2f} s, thaw {ours['seconds']:.2f} s, {extra}",
-                flush=True,
-            )
+    rows = [row for case in options.cases or CASES for row in measured(case, size)]
     table = markdown(rows, size)
     print(table)
     if size == "full" and not options.cases:
-        write_csv(
-            HERE / "results.csv",
-            COLUMNS,
-            [(*row[:2], *(round(v, 4) for v in row[2:])) for row in rows],
-        )
+        content = [(*row[:2], *(round(v, 4) for v in (*row[2:], row.ratio))) for row in rows]
+        write_csv(HERE / "results.csv", COLUMNS, content)
         (HERE / "results.md").write_text(table)
 
 
-def markdown(rows: list[tuple[str, int, float, float, float]], size: str) -> str:
+def markdown(rows: list[Row], size: str) -> str:
     """Return the table of ratios."""
     lines = ["| What, and the naive way | naive | thaw | times as fast |", "|---|---|---|---|"]
     for case, what in CASES.items():
-        of = [row for row in rows if row[0] == case]
+        of = [row for row in rows if row.case == case]
         if of:
-            naive, ours, ratios = ([row[i] for row in of] for i in (2, 3, 4))
+            ratios = [row.ratio for row in of]
             spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
-            times = f"{mean(naive):.2f} s | {mean(ours):.2f} s"
-            lines.append(f"| {what} | {times} | {mean(ratios):.2f}{spread} |")
+            times = (mean(row.naive for row in of), mean(row.thaw for row in of))
+            lines.append(
+                f"| {what} | {times[0]:.2f} s | {times[1]:.2f} s | {mean(ratios):.2f}{spread} |"
+            )
     setting = SIZES[size]
     lines += [
         "",
         f"{setting.images:,} images at 32 px, {setting.large_images} at 224 px, half as many in "
         f"full; {REPETITIONS[size]} repetitions, the two ways in turn, each in a new process; "
-        f"means, and the ratios' range. {os.cpu_count()} cores, {processor()}, Python "
-        f"{platform.python_version()}, TensorFlow {version('tensorflow')}, "
-        f"Keras {version('keras')}, OpenVINO {version('openvino')}.",
+        f"means, and the ratios' range. {machine()}",
         "",
     ]
     return "\n".join(lines)
+
+
+def machine() -> str:
+    """Say what was measured on."""
+    return (
+        f"{os.cpu_count()} cores, {processor()}, Python {platform.python_version()}, TensorFlow "
+        f"{version('tensorflow')}, Keras {version('keras')}, OpenVINO {version('openvino')}."
+    )
 
 
 def processor() -> str:

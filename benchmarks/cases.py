@@ -64,7 +64,7 @@ def extract(size: int, way: str, count: int) -> Job:
         pixels = some.batch(slice(None))
         return Job(
             lambda: model.predict(pixels[:32], verbose=0),
-            lambda _: model.predict(pixels, verbose=0) is None or None,
+            lambda _: reckoned(lambda: model.predict(pixels, verbose=0), 1),
         )
 
     def start() -> inference.Network:
@@ -87,12 +87,20 @@ def compiled(model: keras.Model, rate: float = 3e-4) -> keras.Model:
     return model
 
 
-def network(params: Params, freeze: int | str) -> tuple[keras.Model, keras.Model, int]:
-    """Return backbone, head, and how many layers are frozen."""
+def network(
+    params: Params, freeze: int | str, *, plain: bool
+) -> tuple[keras.Model, keras.Model, int]:
+    """Return backbone, as it comes or as thaw trains it, head, and how many layers are frozen."""
     base, head = backbone.feature_model(32, "byte")[0], heads.build_head(params.head)
+    base = base if plain else backbone.for_training(base)
     count = backbone.freeze_count(base, freeze)
     backbone.freeze_first(base, count)
     return base, head, count
+
+
+def warm_up_count(count: int, batch: int) -> int:
+    """Return how many images bring every size of batch that `count` images do."""
+    return min(count, batch + count % batch)
 
 
 def naive_fit(
@@ -102,16 +110,17 @@ def naive_fit(
 
     `epochs` are run, `every_epoch` reckoned.
     """
-    base, head, _ = network(params, freeze)
+    base, head, _ = network(params, freeze, plain=True)
     model = compiled(backbone.image_model(base, 32, "byte", head))
-    some = load(32, count)
-    pixels, labels = some.batch(slice(None)), some.labels
+    part = load(32, count)
+    pixels, labels = part.batch(slice(None)), part.labels
 
     def fit(_: Any) -> dict[str, float]:
         run = {"batch_size": batch, "epochs": epochs, "verbose": 0}
         return reckoned(lambda: model.fit(pixels, labels, **run), every_epoch / epochs)
 
-    return Job(lambda: model.fit(pixels[:batch], labels[:batch], batch, verbose=0), fit)
+    few = warm_up_count(count, batch)
+    return Job(lambda: model.fit(pixels[:few], labels[:few], batch, verbose=0), fit)
 
 
 def frozen(way: str, count: int, epochs: int) -> Job:
@@ -124,18 +133,17 @@ def frozen(way: str, count: int, epochs: int) -> Job:
     model = backbone.feature_model(32, "byte")[1]
     head = compiled(heads.build_head(params.head))
 
+    def fit(engine: inference.Network, part: images.Images, run_epochs: int) -> None:
+        values = np.concatenate([out for (out,) in features.predict_batches(engine, part)])
+        batches = training.Batches(values.__getitem__, part.labels, batch, 0)
+        head.fit(batches, epochs=run_epochs, shuffle=False, verbose=0)
+
     def start() -> inference.Network:
         engine = inference.ready(model, params.engine)
-        first = engine.run(some.batch(slice(0, engine.batch_size)))[0]
-        head.fit(first, some.labels[: len(first)], verbose=0)
+        fit(engine, some.first(warm_up_count(count, batch)), 1)
         return engine
 
-    def work(engine: inference.Network) -> None:
-        values = np.concatenate([out for (out,) in features.predict_batches(engine, some)])
-        batches = training.Batches(values.__getitem__, some.labels, batch, 0)
-        head.fit(batches, epochs=FROZEN_EPOCHS, shuffle=False, verbose=0)
-
-    return Job(start, work)
+    return Job(start, lambda engine: fit(engine, some, FROZEN_EPOCHS))
 
 
 def partial(way: str, count: int, epochs: int) -> Job:
@@ -144,7 +152,7 @@ def partial(way: str, count: int, epochs: int) -> Job:
     batch = params.train_partial.batch_size
     if way == "naive":
         return naive_fit(params, PARTIAL_FREEZE, count, batch, epochs, PARTIAL_EPOCHS)
-    base, head, cut = network(params, PARTIAL_FREEZE)
+    base, head, cut = network(params, PARTIAL_FREEZE, plain=False)
     prefix, suffix = backbone.split(base, cut)
     model = compiled(keras.Model(suffix.inputs, head(suffix.output)))
     some = load(32, count)
@@ -153,9 +161,10 @@ def partial(way: str, count: int, epochs: int) -> Job:
         parts = {"train": part}
         with tempfile.TemporaryDirectory() as name:
             root = Path(name)
-            with activations.cached(root, prefix, 32, "byte", parts, params.engine) as read:
+            with activations.cached(root, prefix, 32, "byte", parts, params.engine) as readers:
+                read: Callable[..., Any] = readers["train"]
                 begin = time.perf_counter()
-                batches = training.Batches(read["train"], part.labels, batch, 0)
+                batches = training.Batches(read, part.labels, batch, 0)
                 model.fit(batches, epochs=run_epochs, shuffle=False, verbose=0)
                 return time.perf_counter() - begin
 
@@ -165,7 +174,7 @@ def partial(way: str, count: int, epochs: int) -> Job:
         once = time.perf_counter() - begin - fitting
         return {"seconds": once + fitting * PARTIAL_EPOCHS / epochs}
 
-    return Job(lambda: fit(some.first(batch), 1), work)
+    return Job(lambda: fit(some.first(warm_up_count(count, batch)), 1), work)
 
 
 class Watched(training.Batches):
@@ -186,7 +195,7 @@ def full(way: str, count: int, _: int) -> Job:
     count, batch = count // 2, params.train_full.batch_size
     if way == "naive":
         return naive_fit(params, 0, count, batch, 1, 1)
-    base, head, _ = network(params, 0)
+    base, head, _ = network(params, 0, plain=False)
     model = compiled(backbone.image_model(base, 32, "byte", head))
     some = load(32, count)
     batches = Watched(some.batch, some.labels, batch, 0)
@@ -198,20 +207,18 @@ def full(way: str, count: int, _: int) -> Job:
         seconds = time.perf_counter() - begin
         return {"seconds": seconds, "making_batches_share": batches.seconds / seconds}
 
-    first = training.Batches(some.batch, some.labels[:batch], batch, 0)
+    first = training.Batches(some.batch, some.labels[: warm_up_count(count, batch)], batch, 0)
     return Job(lambda: model.fit(first, verbose=0), work)
 
 
 def preprocess(way: str, count: int, _: int) -> Job:
     """Gray 28x28 to RGB 32 and 224: image by image in memory, or thaw's stage, files included."""
-    gray, _ = fashion_mnist.load(ROOT / "data/raw")
+    gray = fashion_mnist.load(ROOT / "data/raw")[0]
     part = images.Part(gray, np.arange(count))
 
     def loop(_: Any) -> dict[str, float]:
-        some = max(count // 50, 1)
-        return reckoned(
-            lambda: [notebook_resize(image) for image in gray.images[:some]], count / some
-        )
+        few = gray.images[: max(count // 50, 1)]
+        return reckoned(lambda: [notebook_resize(one) for one in few], count / len(few))
 
     def stage(_: Any) -> None:
         with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:

@@ -1,15 +1,21 @@
-"""Which engine, which batch: python -m benchmarks.engines SIDE ENGINE BATCH [COUNT].
+"""Which engine, which batch: python -m benchmarks.engines.
 
-Prints images/s, best of three passes, and how far the features are from Keras' (the largest
+Writes  benchmarks/engines.md
+
+Measures images/s, best of three passes, and how far the features are from Keras' (the largest
 distance of an image's, as a share of its length). Engines: predict (Keras' `predict`), keras
 (`predict_on_batch`), tensorflow (its graph, variables folded into constants), onnxruntime (needs
-`pip install onnxruntime tf2onnx`), openvino.
+`pip install onnxruntime tf2onnx`, and is left out without), openvino. Each is measured in a process
+of its own, `python -m benchmarks.engines SIDE ENGINE BATCH`.
 """
 
+import importlib.util
+import json
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -18,11 +24,29 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from benchmarks.__main__ import machine
 from benchmarks.cases import ROOT, load
 from thaw import backbone, inference
 from thaw.params import load_params
 from thaw.runtime import configure
 
+SWEEP = {
+    32: {
+        "predict": (32,),
+        "keras": (64, 256),
+        "tensorflow": (64, 256),
+        "onnxruntime": (16, 64, 256),
+        "openvino": (16, 64, 256),
+    },
+    224: {
+        "predict": (32,),
+        "keras": (16,),
+        "tensorflow": (1, 16),
+        "onnxruntime": (1, 16),
+        "openvino": (1, 4, 16),
+    },
+}
+"""Batches by side and engine."""
 Run = Callable[[NDArray[np.uint8]], Any]
 
 
@@ -65,11 +89,11 @@ def first(outputs: Any) -> NDArray[np.float32]:
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
-def main(side: int, engine: str, batch: int, count: int = 0) -> None:
-    """Measure and print."""
+def measure(side: int, engine: str, batch: int) -> dict[str, float]:
+    """Return images/s, and how far features are from Keras'."""
     configure(seed=0, threads=load_params(ROOT).threads)
     _, model = backbone.feature_model(side, "byte")
-    images = load(side, count or (4096 if side == 32 else 64)).batch(slice(None))
+    images = load(side, 4096 if side == 32 else 64).batch(slice(None))
     run = runner(model, engine, batch)
     step = len(images) if engine == "predict" else batch
     run(images[:step])
@@ -81,9 +105,40 @@ def main(side: int, engine: str, batch: int, count: int = 0) -> None:
     some = images[:64]
     expected = model.predict(some, verbose=0)
     distance = np.linalg.norm(np.concatenate(outputs)[: len(some)] - expected, axis=1)
-    off = (distance / np.linalg.norm(expected, axis=1)).max()
-    print(f"{side} px, {engine}, batch {batch}: {best:.1f} images/s, off by {off:.1e}")
+    off = float((distance / np.linalg.norm(expected, axis=1)).max())
+    return {"images_per_second": best, "off": off}
+
+
+def sweep() -> Iterator[tuple[int, str, int]]:
+    """Yield side, engine and batch of every measurement."""
+    for side, engines in SWEEP.items():
+        for engine, batches in engines.items():
+            if engine != "onnxruntime" or importlib.util.find_spec(engine):
+                yield from ((side, engine, batch) for batch in batches)
+
+
+def main() -> None:
+    """Measure all; write the table."""
+    lines = [
+        "| side | engine | batch | images/s | times `predict` | off by |",
+        "|---|---|---|---|---|---|",
+    ]
+    naive: dict[int, float] = {}
+    for side, engine, batch in sweep():
+        command = [sys.executable, "-m", "benchmarks.engines", str(side), engine, str(batch)]
+        ended = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+        found = json.loads(ended.stdout.splitlines()[-1])
+        speed = found["images_per_second"]
+        times = speed / naive.setdefault(side, speed)
+        lines.append(
+            f"| {side} | {engine} | {batch} | {speed:.1f} | {times:.2f} | {found['off']:.0e} |"
+        )
+        print(lines[-1], flush=True)
+    (ROOT / "benchmarks/engines.md").write_text("\n".join([*lines, "", machine(), ""]))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:]))
+    if len(sys.argv) > 1:
+        print(json.dumps(measure(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))
+    else:
+        main()

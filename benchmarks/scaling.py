@@ -14,8 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+from matplotlib import rc_context
 
+from thaw.figures import COLOURS, MARKERS, STYLE, label_last, new_figure, save
 from thaw.files import write_csv
 
 HERE = Path(__file__).parent
@@ -70,21 +71,23 @@ def main() -> None:
     draw(rows, HERE / "scaling.png")
 
 
+@rc_context(STYLE)
 def draw(rows: list[dict[str, float]], path: Path) -> None:
     """Draw time, memory and disk against the number of images."""
     panels = {
         "seconds": {"features": "features_seconds", f"head, {EPOCHS} epochs": "training_seconds"},
         "GB": {"peak memory": "peak_gb", "features on disk": "disk_gb"},
     }
-    figure, axes = plt.subplots(1, len(panels), figsize=(8, 3), layout="constrained")
-    for axis, (unit, lines) in zip(axes, panels.items(), strict=True):
-        for name, column in lines.items():
-            axis.plot(
-                [row["images"] for row in rows], [row[column] for row in rows], "o-", label=name
-            )
-        axis.set(xlabel="images at 32 px", ylabel=unit)
-        axis.legend()
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    figure = new_figure(10, 4, "How cost grows")
+    for axes, (unit, lines) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for (name, column), colour, marker in zip(lines.items(), COLOURS, MARKERS, strict=False):
+            images = [row["images"] / 1000 for row in rows]
+            values = [row[column] for row in rows]
+            axes.plot(images, values, color=colour, marker=marker)
+            label_last(axes, images[-1], values[-1], name, colour)
+        axes.set(xlabel="thousand images at 32 px", ylabel=unit)
+        axes.set_ylim(bottom=0)
+    save(figure, path)
 
 
 if __name__ == "__main__":

@@ -1,44 +1,54 @@
 """Stage diagnose: why the notebooks ended at val_acc = 0.1, by switching their mistakes one by one.
 
 Reads   data/images/  data/weights/
-Writes  metrics/diagnose.json  data/results/diagnose/  cells.csv, history.csv
+Writes  metrics/diagnose.json
+        data/results/diagnose/  cells.csv, history.csv
+            shifts.csv: by batch normalisation layer, in the network's order
 """
 
 from pathlib import Path
 
-from thaw.diagnosis import Cells, diagnose
+from thaw.diagnosis import Cell, Outcome, diagnose
 from thaw.files import atomic_folder, write_csv, write_json
 from thaw.params import load_params
 from thaw.stage import run
 from thaw.training import HISTORY_COLUMNS
 
-COLUMNS = ("cell", "train_accuracy", "validation_accuracy", "validation_loss")
+CELL = ("freeze", "input_range", "statistics")
+COLUMNS = (*CELL, "train_accuracy", "validation_accuracy", "validation_loss", "statistics_shift")
+DIGITS = 4
 
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
-    cells, metrics, checkpoints = diagnose(root, load_params(root))
+    outcomes, metrics = diagnose(root, load_params(root))
     with atomic_folder(root / "data/results/diagnose") as results:
-        _write_tables(results, cells)
+        _write_tables(results, outcomes, metrics)
     write_json(root / "metrics/diagnose.json", metrics)
-    for kept in checkpoints:
-        kept.clear()
-    right = metrics["byte_stored_validation_accuracy"]
-    wrong = metrics["unit_batch_validation_accuracy"]
-    return f"validation accuracy {right:.3f} done right, {wrong:.3f} with both mistakes"
+    for outcome in outcomes.values():
+        outcome.kept.clear()
+    reached = [outcome.history.rows[-1]["val_accuracy"] for outcome in outcomes.values()]
+    return f"validation accuracy {min(reached):.3f} to {max(reached):.3f} in {len(reached)} cells"
 
 
-def _write_tables(folder: Path, cells: Cells) -> None:
-    named = {f"{r} input, {b} statistics": history for (r, b), history in cells.items()}
-    last = {name: history.rows[-1] for name, history in named.items()}
-    rows = [(n, row["accuracy"], row["val_accuracy"], row["val_loss"]) for n, row in last.items()]
+def _write_tables(
+    folder: Path, outcomes: dict[Cell, Outcome], metrics: dict[str, float | int | str]
+) -> None:
+    named = {cell: (cell.freeze, cell.input_range, cell.statistics) for cell in outcomes}
+    rows = [(*named[cell], *(metrics[f"{cell.key}_{c}"] for c in COLUMNS[3:])) for cell in outcomes]
     write_csv(folder / "cells.csv", COLUMNS, rows)
     every = [
-        (name, int(row["epoch"]), *(row[column] for column in HISTORY_COLUMNS[1:]))
-        for name, history in named.items()
-        for row in history.rows
+        (*named[cell], int(row["epoch"]), *(row[column] for column in HISTORY_COLUMNS[1:]))
+        for cell, outcome in outcomes.items()
+        for row in outcome.history.rows
     ]
-    write_csv(folder / "history.csv", ("cell", *HISTORY_COLUMNS), every)
+    write_csv(folder / "history.csv", (*CELL, *HISTORY_COLUMNS), every)
+    shifts = [
+        (*named[cell], layer, round(shift, DIGITS))
+        for cell, outcome in outcomes.items()
+        for layer, shift in outcome.shifts.items()
+    ]
+    write_csv(folder / "shifts.csv", (*CELL, "layer", "statistics_shift"), shifts)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Stage report: what came out, for people.
 
-Reads   metrics/  data/results/
+Reads   metrics/  data/results/  data/images/  study/results/  params.yaml  requirements.lock
 Writes  plots/  report/report.md  report/report.html
 """
 
 from pathlib import Path
 
-from thaw import reporting
+from thaw import drawing, reporting
 from thaw.files import atomic_file, atomic_folder
 from thaw.stage import run
 
@@ -15,7 +15,7 @@ def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
     names = ("report.md", "report.html")
     with atomic_folder(root / "plots") as plots:
-        reporting.draw(root, plots)
+        drawing.draw(root, plots)
         pages = {name: reporting.render(root, plots, f"{name}.j2") for name in names}
     for name, text in pages.items():
         with atomic_file(root / "report" / name) as scratch:

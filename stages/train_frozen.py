@@ -5,16 +5,19 @@ Reads   data/features/  features (n, 2048) float32, labels (n,) int64
 Writes  data/models/frozen.weights.h5  metrics/frozen.json  data/results/frozen/
 """
 
+from functools import partial
 from pathlib import Path
 
-from thaw.modes import train_frozen, write_results
+from thaw.modes import each_seed, train_frozen, write_results
 from thaw.params import load_params
 from thaw.stage import run
 
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
-    return write_results(root, "frozen", train_frozen(root, load_params(root)))
+    params = load_params(root)
+    runs = each_seed(partial(train_frozen, root), params, params.train_frozen.seeds)
+    return write_results(root, "frozen", runs)
 
 
 if __name__ == "__main__":

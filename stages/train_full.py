@@ -4,9 +4,10 @@ Reads   data/images/  data/weights/
 Writes  data/models/full.weights.h5  metrics/full.json  data/results/full/
 """
 
+from functools import partial
 from pathlib import Path
 
-from thaw.modes import fine_tune, write_results
+from thaw.modes import each_seed, fine_tune, write_results
 from thaw.params import load_params
 from thaw.stage import run
 
@@ -14,8 +15,9 @@ from thaw.stage import run
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
     params = load_params(root)
-    trained = fine_tune(root, params, "train-full", params.train_full)
-    return write_results(root, "full", trained)
+    training = params.train_full
+    train = partial(fine_tune, root, stage="train-full", training=training)
+    return write_results(root, "full", each_seed(train, params, training.seeds))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ Reads   data/images/  data/weights/
 Writes  data/models/partial.weights.h5  metrics/partial.json  data/results/partial/
 """
 
+from functools import partial
 from pathlib import Path
 
-from thaw.modes import fine_tune, write_results
+from thaw.modes import each_seed, fine_tune, write_results
 from thaw.params import load_params
 from thaw.stage import run
 
@@ -14,17 +15,18 @@ from thaw.stage import run
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
     params = load_params(root)
-    trained = fine_tune(
+    training = params.train_partial
+    train = partial(
+        fine_tune,
         root,
-        params,
-        "train-partial",
-        params.train_partial,
-        params.freeze,
-        params.batch_norm,
-        params.cache.max_gb,
-        params.engine,
+        stage="train-partial",
+        training=training,
+        freeze=params.freeze,
+        batch_norm=params.batch_norm,
+        cache_gb=params.cache.max_gb,
+        engine=params.engine,
     )
-    return write_results(root, "partial", trained)
+    return write_results(root, "partial", each_seed(train, params, training.seeds))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """What several tests share: a local mirror that misbehaves on demand, small images, good params."""
 
 import http.server
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from playwright.sync_api import Browser, sync_playwright
 
 from thaw.fashion_mnist import GrayImages
 from thaw.params import Params
@@ -69,9 +72,29 @@ def mirror() -> Iterator[Mirror]:
     server.server_close()
 
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None and os.environ.get("THAW_BROWSER") != "required",
+    reason="there is no chromium: `make browser` installs Debian's",
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, headless. With THAW_BROWSER=required, as .ci/run sets it, its absence fails."""
+    assert CHROMIUM, "chromium is required here: `make browser` installs Debian's"
+    with sync_playwright() as playwright:
+        # Without its sandbox, which root cannot have: the pages are our own.
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
 @pytest.fixture
 def entries() -> dict[str, Any]:
     """The repository's params.yaml, to be changed at will."""
+    return read_entries()
+
+
+def read_entries() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
@@ -87,7 +110,11 @@ def write_params(tmp_path: Path) -> Callable[[Any], Path]:
 
 @pytest.fixture
 def params(entries: dict[str, Any]) -> Params:
-    """Valid params of a size that tests can afford."""
+    return small_params(entries)
+
+
+def small_params(entries: dict[str, Any]) -> Params:
+    """Return valid params of a size that tests can afford."""
     small = {"samples": {"seed": 0, "train": 60, "validation": 20, "test": 20}}
     small |= {"baseline": {"image_size": 64, "images": 10, "linear_images": 40}}
     for name in ("train_frozen", "train_full", "train_partial"):

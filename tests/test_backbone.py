@@ -3,6 +3,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from thaw import backbone, weights
 from thaw.backbone import BatchStatisticsNormalization
@@ -154,3 +155,37 @@ def test_momentum_reaches_every_batch_normalisation(base: keras.Model) -> None:
     assert {layer.momentum for layer in layers} == {0.5}
     copy = backbone.with_batch_statistics(base)
     assert copy.get_layer("conv1_bn").momentum == 0.5
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+@pytest.mark.parametrize(("kernel", "strides"), [(1, 1), (1, 2), (3, 1), (3, 2)])
+def test_a_matrix_convolution_is_a_convolution(side: int, kernel: int, strides: int) -> None:
+    """Outputs and all gradients, to rounding."""
+    random = np.random.default_rng(0)
+    images = tf.constant(random.normal(size=(4, side, side, 5)).astype(np.float32))
+    plain = keras.layers.Conv2D(6, kernel, strides, padding="same", bias_initializer="normal")
+    matrix = backbone.Conv2D.from_config(plain.get_config())
+    results = []
+    for layer in (plain, matrix):
+        layer.build(images.shape)
+        layer.set_weights(plain.get_weights())
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = layer(images)
+            loss = tf.reduce_sum(outputs * tf.cos(outputs))
+        sources = [images, layer.kernel.value, layer.bias.value]
+        results.append([outputs, *tape.gradient(loss, sources)])
+    for one, other in zip(*results, strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_network_for_training_is_the_network() -> None:
+    network = weights.resnet50(32, top=False)
+    copy = backbone.for_training(network)
+    images = np.random.default_rng(0).uniform(-100, 100, (4, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(copy(images), network(images), rtol=1e-3, atol=1e-4)
+    assert [w.path for w in copy.weights] == [w.path for w in network.weights]
+    kinds = {type(layer) for layer in copy.layers}
+    assert backbone.Conv2D in kinds
+    assert keras.layers.Conv2D not in kinds

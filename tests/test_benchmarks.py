@@ -6,13 +6,13 @@ import sys
 import numpy as np
 from conftest import ROOT
 
-from benchmarks.__main__ import markdown
+from benchmarks.__main__ import Row, markdown
 from benchmarks.cases import notebook_resize, reckoned
 from thaw.images import resize_gray, to_rgb
 
 
 def test_the_table_by_hand() -> None:
-    rows = [("full", 0, 10.0, 5.0, 2.0), ("full", 1, 12.0, 4.0, 3.0), ("no-op", 0, 1.0, 2.0, 0.5)]
+    rows = [Row("full", 0, 10.0, 5.0), Row("full", 1, 12.0, 4.0), Row("no-op", 0, 1.0, 2.0)]
     lines = markdown(rows, "full").splitlines()
     assert lines[2] == "| full, one epoch: plain `fit` | 11.00 s | 4.50 s | 2.50 (2.00 to 3.00) |"
     assert lines[3].endswith("| 1.00 s | 2.00 s | 0.50 |")

@@ -14,7 +14,8 @@ from pathlib import Path
 import keras
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, needs_browser
+from playwright.sync_api import Browser
 
 from thaw import weights
 from thaw.files import sha256
@@ -199,14 +200,14 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     """Whether it trains on images or on cached activations, of which nothing is left."""
     project.dvc("exp", "run", "--set-param", f"freeze={freeze}")
     files = [MODEL, "metrics/partial.json"]
-    files += [f"data/results/partial/{name}.csv" for name in ("history", "confusion")]
+    files += [f"data/results/partial/{name}.csv" for name in ("history", "predictions")]
     before = [sha256(project.root / name) for name in files]
     (project.root / MODEL).unlink()
     command = (sys.executable, "-m", "stages.train_partial")
     killed = subprocess.Popen(
         command, cwd=project.root, env=environment(), stdout=subprocess.DEVNULL
     )
-    checkpoints = project.root / ".thaw/checkpoints/train-partial"
+    checkpoints = project.root / ".thaw/checkpoints/train-partial-0"
     while not list(checkpoints.glob("[!.]*/history.json")):
         assert killed.poll() is None
         time.sleep(0.1)
@@ -242,6 +243,29 @@ def test_what_dvc_shows_can_be_read(project: Project) -> None:
     project.dvc("plots", "diff", "HEAD")
     assert "Confusion, train-partial" in page.read_text()
     shutil.rmtree(page.parent)
+
+
+@needs_browser
+def test_dvcs_plots_page_needs_no_network(project: Project, browser: Browser) -> None:
+    """Every plot of dvc.yaml is drawn, once, and nothing is asked of anyone."""
+    project.dvc("plots", "show")
+    address = (project.root / "dvc_plots/index.html").as_uri()
+    page = browser.new_page()
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(address)
+    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    drawn = [plot for plot in plots if isinstance(plot, dict)]
+    page.wait_for_function(f"document.querySelectorAll('.vega-embed').length >= {len(drawn)}")
+    assert page.locator(".vega-embed").count() == len(drawn)
+    assert page.locator("img").count() == len(plots) - len(drawn)
+    page.close()
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked), asked
+    assert address in asked
+    assert not said
+    shutil.rmtree(project.root / "dvc_plots")
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="apt-get is Debian's")

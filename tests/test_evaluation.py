@@ -64,6 +64,51 @@ def test_classifier_metrics() -> None:
     assert all(isinstance(value, float | int | str) for value in metrics.values())
 
 
+def test_seeds_by_hand() -> None:
+    """Accuracies 0.75 and 1: mean 0.875, deviation 0.25 / sqrt(2)."""
+    all_right = predictions([0, 0, 1, 2], [{0: 1.0}, {0: 1.0}, {1: 1.0}, {2: 1.0}])
+    one, other = ({"validation": all_right, "test": test} for test in (FOUR, all_right))
+    assert evaluation.seed_metrics([one]) == {"seeds": 1}
+    assert evaluation.seed_metrics([one, other]) == {
+        "seeds": 2,
+        "test_accuracy_mean": 0.875,
+        "test_accuracy_std": pytest.approx(0.25 / np.sqrt(2)),
+        "validation_accuracy_mean": 1.0,
+        "validation_accuracy_std": 0.0,
+    }
+
+
+def test_a_paired_interval_is_that_of_the_discordant_images() -> None:
+    """Of 1,000 images one model alone gets 60 right, the other alone 30: 0.03, its standard error
+    sqrt(60 + 30 - 30^2 / 1000) / 1000; an unpaired one would be four times as wide."""
+    one = np.ones((1, 1000), bool)
+    other = one.copy()
+    other[0, :60], one[0, 60:90] = False, False
+    difference, low, high = evaluation.paired_difference(one, other)
+    error = np.sqrt(60 + 30 - 0.9) / 1000
+    assert difference == pytest.approx(0.03)
+    assert (low, high) == pytest.approx((0.03 - 1.96 * error, 0.03 + 1.96 * error), abs=0.002)
+    assert evaluation.paired_difference(one, other) == (difference, low, high)
+
+
+def test_an_interval_knows_that_seeds_differ() -> None:
+    """Where one seed is right on everything and one on nothing, nothing is known."""
+    one = np.array([[True] * 50, [False] * 50])
+    difference, low, high = evaluation.paired_difference(one, np.full((1, 50), True))
+    assert (difference, low, high) == (-0.5, -1.0, 0.0)
+
+
+def test_the_bins_of_reliability_by_hand() -> None:
+    confidence = np.array([0.55, 0.60, 0.95, 0.5])
+    right = np.array([True, False, True, False])
+    bins = evaluation.reliability(confidence, right, bins=10)
+    assert bins == [
+        (pytest.approx(0.5), 0.0, 1),
+        (pytest.approx(0.575), 0.5, 2),
+        (pytest.approx(0.95), 1.0, 1),
+    ]
+
+
 def test_what_a_model_says_of_single_images() -> None:
     said = evaluation.example_metrics(predictions([9], [{7: 0.75}]), ("image",))
     assert said == {"image_label": "Sneaker", "image_probability": 0.75}

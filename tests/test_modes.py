@@ -1,3 +1,4 @@
+import functools
 from pathlib import Path
 
 import keras
@@ -33,6 +34,7 @@ def plain(training: Training) -> BackboneTraining:
     return BackboneTraining.model_validate(
         training.model_dump()
         | {"batch_norm_momentum": 0.9, "schedule": "constant", "warmup_epochs": 0}
+        | {"rate_decay": 1.0}
         | {"head_start": {"epochs": 0, "learning_rate": 0.001}}
         | {"augment": {"flip": False, "shift": 0}}
     )
@@ -124,7 +126,7 @@ def test_a_run_in_mixed_precision(root: Path, params: Params, precision: str) ->
 
 def test_the_results_of_train_frozen(root: Path, params: Params) -> None:
     trained = modes.train_frozen(root, params)
-    line = modes.write_results(root, "frozen", trained)
+    line = modes.write_results(root, "frozen", [trained])
     metrics = read_json(root / "metrics/frozen.json")
     assert f"test accuracy {metrics['test_accuracy']:.4f}" in line
     assert metrics["parameters"] == 23_851_274
@@ -136,8 +138,11 @@ def test_the_results_of_train_frozen(root: Path, params: Params) -> None:
     assert metrics["weights"] == "random"
     assert {"train_image_6_label", "test_image_0_probability"} <= set(metrics)
     assert len(read_csv(root / "data/results/frozen/history.csv")) == 2
-    assert len(read_csv(root / "data/results/frozen/confusion.csv")) == 20
-    assert not list((root / ".thaw/checkpoints/train-frozen").iterdir())
+    predictions = read_csv(root / "data/results/frozen/predictions.csv")
+    assert [int(row["image"]) for row in predictions] == list(range(20))
+    right = sum(row["actual"] == row["predicted"] for row in predictions)
+    assert right / 20 == metrics["test_accuracy"]
+    assert not list((root / ".thaw/checkpoints/train-frozen-0").iterdir())
     # The saved model is the whole one: loaded anew, it says the same of the test images.
     before = predict(trained.model, open_images(root / "data/images", SMALL, "test"))
     for variable in trained.model.trainable_variables:
@@ -145,3 +150,21 @@ def test_the_results_of_train_frozen(root: Path, params: Params) -> None:
     trained.model.load_weights(root / "data/models/frozen.weights.h5")
     after = predict(trained.model, open_images(root / "data/images", SMALL, "test"))
     np.testing.assert_array_equal(before, after)
+
+
+def test_several_seeds_add_their_spread(root: Path, params: Params) -> None:
+    """The saved model and its metrics are the first seed's, as if it had been alone."""
+    alone = modes.metrics_of(modes.train_frozen(root, params))
+    train = functools.partial(modes.train_frozen, root)
+    modes.write_results(root, "frozen", modes.each_seed(train, params, 2))
+    metrics = read_json(root / "metrics/frozen.json")
+    rows = read_csv(root / "data/results/frozen/predictions.csv")
+    right = {
+        seed: np.mean([row["actual"] == row["predicted"] for row in rows if row["seed"] == seed])
+        for seed in ("0", "1")
+    }
+    assert len(rows) == 2 * 20
+    assert metrics["seeds"] == 2
+    assert metrics["test_accuracy"] == right["0"] == alone["test_accuracy"]
+    assert metrics["test_accuracy_mean"] == pytest.approx(np.mean([*right.values()]), abs=1e-4)
+    assert not list((root / ".thaw/checkpoints").glob("*/*"))

@@ -5,8 +5,8 @@ import re
 import pytest
 from conftest import ROOT
 
+from thaw.drawing import MODES
 from thaw.files import read_json
-from thaw.reporting import MODES
 
 README = (ROOT / "README.md").read_text()
 
@@ -33,17 +33,45 @@ def test_the_references_are_the_committed_ones() -> None:
 def test_the_cells_of_the_diagnosis_are_the_committed_ones() -> None:
     metrics = read_json(ROOT / "metrics/diagnose.json")
     for cell in ("byte_stored", "unit_batch"):
-        assert f"{metrics[f'{cell}_train_accuracy']:.2f}" in README
-        assert f"{metrics[f'{cell}_validation_accuracy']:.2f}" in README
+        assert f"{metrics[f'freeze_175_{cell}_train_accuracy']:.2f}" in README
+        assert f"{metrics[f'freeze_175_{cell}_validation_accuracy']:.2f}" in README
 
 
-def test_what_it_links_to_exists() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+def test_the_numbers_of_why_are_the_committed_ones() -> None:
+    text = (ROOT / "docs/why.md").read_text()
+    metrics = read_json(ROOT / "metrics/diagnose.json")
+    for name in (
+        *("byte_stored_validation", "unit_stored_validation", "byte_batch_validation"),
+        *("unit_batch_train", "unit_batch_validation", "unit_stored_train"),
+    ):
+        assert f"{metrics[f'freeze_175_{name}_accuracy']:.3f}" in text
+
+
+def test_the_spread_over_seeds_is_the_committed_one() -> None:
+    frozen = read_json(ROOT / "metrics/frozen.json")
+    mean, deviation = frozen["test_accuracy_mean"], frozen["test_accuracy_std"]
+    assert f"{mean:.4f} ± {deviation:.4f}" in README
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/why.md", "benchmarks/README.md", "pretrain/README.md"]
+)
+def test_what_it_links_to_exists(name: str) -> None:
+    path = ROOT / name
+    found = re.findall(r"\]\(([^)#]+)\)", path.read_text())
+    links = [link for link in found if "://" not in link]
     assert links
-    assert all((ROOT / link).exists() for link in links)
+    assert all((path.parent / link).exists() for link in links)
 
 
 def test_the_params_it_sets_exist() -> None:
     params = (ROOT / "params.yaml").read_text()
     for path in re.findall(r"-S '?([a-z_.]+)=", README):
         assert re.search(rf"^ *{path.split('.')[-1]}:", params, re.MULTILINE), path
+
+
+def test_the_benchmarks_are_the_committed_ones() -> None:
+    table = (ROOT / "benchmarks/results.md").read_text().strip()
+    assert table.count("\n|") > 4
+    assert table in (ROOT / "benchmarks/README.md").read_text()
+    assert table in README

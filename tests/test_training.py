@@ -15,7 +15,9 @@ from thaw.training import (
     History,
     augmentation,
     checkpoint,
+    cross_entropy,
     fit,
+    optimizer,
     rate_schedule,
     start_head,
     uncompiled,
@@ -27,7 +29,7 @@ LABELS = (FEATURES[:, 0] > 0).astype(np.int64) + 2 * (FEATURES[:, 1] > 0)
 
 def settings(**changes: float) -> Training:
     values = {"images": 0, "epochs": 4, "batch_size": 16, "learning_rate": 0.01, "patience": 0}
-    return Training.model_validate(values | changes)
+    return Training.model_validate(values | {"seeds": 1, "label_smoothing": 0.0} | changes)
 
 
 def batches(seed: int | None = 7) -> Batches:
@@ -40,7 +42,7 @@ def network() -> keras.Model:
     return keras.Sequential(
         [
             keras.Input((8,)),
-            keras.layers.Dense(16, activation="relu"),
+            keras.layers.Dense(16, activation="relu", name="conv5_dense"),
             keras.layers.BatchNormalization(momentum=0.9),
             keras.layers.Dropout(0.5),
             keras.layers.Dense(4, activation="softmax"),
@@ -64,16 +66,24 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     monkeypatch.setattr(Checkpoint, "save", save_and_die)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize(
+    ("schedule", "rate_decay"), [("constant", 1.0), ("cosine", 1.0), ("cosine", 0.5)]
+)
 @pytest.mark.parametrize("epoch", [1, 3, 4])
 def test_an_interrupted_run_ends_with_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int, schedule: str, params: Params
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    epoch: int,
+    schedule: str,
+    rate_decay: float,
+    params: Params,
 ) -> None:
     def run(model: keras.Model, name: str) -> History:
-        training = params.train_full.model_copy(update={"epochs": 4, "schedule": schedule})
-        rate = rate_schedule(training, len(batches()))
+        changes = {"epochs": 4, "schedule": schedule, "rate_decay": rate_decay}
+        training = params.train_full.model_copy(update=changes)
+        by = optimizer(training, len(batches()))
         kept = Checkpoint(tmp_path / name)
-        return fit(model, batches(), batches(None), settings(), kept, rate=rate)
+        return fit(model, batches(), batches(None), settings(), kept, by=by)
 
     whole = network()
     expected = run(whole, "whole")
@@ -262,6 +272,45 @@ def test_the_rate_by_hand(params: Params, warmup: int, step: int, expected: floa
     changes = {"epochs": 4, "learning_rate": 0.1, "schedule": "cosine", "warmup_epochs": warmup}
     schedule = rate_schedule(params.train_full.model_copy(update=changes), 10)
     assert float(schedule(step)) == pytest.approx(expected, abs=1e-8)
+
+
+def test_a_quiet_run_says_nothing_of_its_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for quiet in ("", "1"):
+        monkeypatch.setenv("THAW_QUIET", quiet)
+        kept = Checkpoint(tmp_path / f"run{quiet}")
+        fit(network(), batches(), batches(None), settings(epochs=1), kept)
+        assert ("val_accuracy" in capfd.readouterr().out) == (not quiet)
+
+
+def test_each_stage_learns_at_its_rate(params: Params) -> None:
+    """Adam's first step is the rate itself, whatever the gradient."""
+    changes = {"schedule": "constant", "learning_rate": 0.01, "rate_decay": 0.5}
+    names = ("conv1_conv", "conv3_block1_1_conv", "conv5_block3_3_conv", "probabilities")
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(4, name=name) for name in names]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    by = optimizer(params.train_full.model_copy(update=changes), 1)
+    model.compile(by, "mean_squared_error")
+    before = [layer.get_weights()[0] for layer in layers]
+    inputs = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    model.train_on_batch(inputs, inputs)
+    steps = [
+        abs(layer.get_weights()[0] - old).max() for layer, old in zip(layers, before, strict=True)
+    ]
+    assert steps == pytest.approx([0.01 / 32, 0.01 / 8, 0.01 / 2, 0.01], rel=1e-2)
+
+
+def test_smoothed_cross_entropy_by_hand() -> None:
+    """Of smoothing 0.2 the right class' target is 0.82, every other's 0.02."""
+    probabilities = np.full((1, 10), 0.05, np.float32)
+    probabilities[0, 3] = 0.55
+    expected = -(0.82 * np.log(0.55) + 9 * 0.02 * np.log(0.05))
+    loss = cross_entropy(0.2)
+    assert not isinstance(loss, str)
+    assert float(loss(np.array([3]), probabilities)[0]) == pytest.approx(expected, rel=1e-5)
+    assert cross_entropy(0.0) == "sparse_categorical_crossentropy"
 
 
 def test_a_constant_rate(params: Params) -> None:

@@ -1,7 +1,11 @@
-"""ResNet50 without its top: input range, freezing, and what frozen batch normalisation does."""
+"""ResNet50 without its top: input range, freezing, and how its layers compute in training."""
+
+from functools import lru_cache
 
 import keras
+import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from thaw.params import BACKBONE_LAYERS
 from thaw.weights import resnet50
@@ -32,6 +36,85 @@ class BatchStatisticsNormalization(keras.layers.BatchNormalization):
             exact, mean, variance, axis, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
         )
         return ops.cast(outputs, self.compute_dtype)
+
+
+TINY_MAP = 2
+"""Side up to which a 3x3 convolution is faster as one matrix product: conv4 and conv5 at 32 px."""
+
+
+class Conv2D(keras.layers.Conv2D):
+    """A convolution that trains as one matrix product where TensorFlow's own is slow on a CPU.
+
+    That is with 1x1 kernels, and with 3x3 ones on maps of up to `TINY_MAP` pixels a side, where
+    most of the kernel lies on padding. Same weights, same result to rounding. Named like Keras'
+    own, since files of weights name layers by their class.
+    """
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Convolve `inputs` (n, height, width, channels)."""
+        _, height, width, channels = inputs.shape
+        if self.kernel_size == (1, 1):
+            pixels = inputs
+            if self.strides != (1, 1):  # a slice of everything would be copied, too
+                pixels = inputs[:, :: self.strides[0], :: self.strides[1]]
+            matrix = ops.reshape(self.kernel, (channels, self.filters))
+            return self._product(pixels, matrix, channels, pixels.shape[1:3])
+        if (self.kernel_size, self.strides, self.padding) == ((3, 3), (1, 1), "same") and max(
+            height, width
+        ) <= TINY_MAP:
+            return self._product(
+                inputs, self._dense(height, width), height * width * channels, (height, width)
+            )
+        return super().call(inputs)
+
+    def _product(
+        self,
+        inputs: keras.KerasTensor,
+        matrix: keras.KerasTensor,
+        values: int,
+        map_shape: tuple[int, int],
+    ) -> keras.KerasTensor:
+        """Multiply groups of `values` by a matrix, and set the result out as maps."""
+        outputs = ops.matmul(ops.reshape(inputs, (-1, values)), matrix)
+        outputs = ops.reshape(outputs, (-1, *map_shape, self.filters))
+        return outputs + self.bias if self.use_bias else outputs
+
+    def _dense(self, height: int, width: int) -> keras.KerasTensor:
+        """Return the matrix that takes all of a map to all of the next."""
+        pixels, channels = height * width, self.kernel.shape[2]
+        kernel = ops.reshape(self.kernel, (9, channels * self.filters))
+        # A product with zeros and ones: slices of the kernel would cost far more going backward.
+        blocks = ops.matmul(ops.cast(_taps(height, width), kernel.dtype), kernel)
+        blocks = ops.reshape(blocks, (pixels, pixels, channels, self.filters))
+        blocks = ops.transpose(blocks, (0, 2, 1, 3))
+        return ops.reshape(blocks, (pixels * channels, pixels * self.filters))
+
+
+@lru_cache
+def _taps(height: int, width: int) -> NDArray[np.float32]:
+    """Return which of a 3x3 kernel's 9 values leads from which pixel to which, as 0 and 1.
+
+    Returns:
+        (pixels from x pixels to, 9); no 1 where the kernel does not reach.
+
+    """
+    rows, columns = np.divmod(np.arange(height * width), width)
+    row = rows[:, np.newaxis] - rows + 1
+    column = columns[:, np.newaxis] - columns + 1
+    taps = np.where((abs(row - 1) <= 1) & (abs(column - 1) <= 1), 3 * row + column, -1)
+    return (taps.reshape(-1, 1) == np.arange(9)).astype(np.float32)
+
+
+def for_training(network: keras.Model) -> keras.Model:
+    """Return a copy of `network`, weights included, with this module's convolutions."""
+
+    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+        kind = Conv2D if type(layer) is keras.layers.Conv2D else type(layer)
+        return kind.from_config(layer.get_config())
+
+    copy = keras.models.clone_model(network, clone_function=replace)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
 def freeze_count(backbone: keras.Model, freeze: int | str) -> int:

@@ -2,8 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from thaw.files import atomic_file, atomic_folder, require_space, write_csv, wri
 from thaw.heads import build_head
 from thaw.images import PARTS, TEST_EXAMPLE, TRAIN_EXAMPLE, Images, open_images, stratified
 from thaw.inference import batch_size
-from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params
+from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params, Training
 from thaw.runtime import configure
 from thaw.training import (
     Batches,
@@ -28,7 +28,7 @@ from thaw.training import (
     augmentation,
     checkpoint,
     fit,
-    rate_schedule,
+    optimizer,
     start_head,
     uncompiled,
 )
@@ -38,6 +38,9 @@ SHARED = ("seed", "threads", "head")
 SEEN_BY_BACKBONE = ("image_size", "input_range", "precision")
 """And those that every mode that trains it does."""
 FEATURE_BATCH = 256
+PREDICTION_COLUMNS = ("seed", "image", "actual", "predicted", "confidence")
+"""Of predictions.csv: image counts the test part's from 0, confidence is the predicted class'."""
+CONFIDENCE_DIGITS = 6
 EXAMPLE_NAMES = (f"train_image_{TRAIN_EXAMPLE}", f"test_image_{TEST_EXAMPLE}")
 
 
@@ -49,9 +52,20 @@ class Trained:
     history: History
     parts: Mapping[str, Predictions]
     source: weights.Source
+    seed: int
     layers_frozen: int
     kept: Checkpoint
+    multiplications: int
+    """Of the backbone's convolutions, in all of training."""
     head_start_epochs: int = 0
+
+
+def each_seed(train: Callable[[Params], Trained], params: Params, seeds: int) -> Iterator[Trained]:
+    """Train with `seeds` seeds, from `params.seed` on."""
+    for seed in range(params.seed, params.seed + seeds):
+        if seeds > 1:
+            print(f"seed {seed}", flush=True)
+        yield train(params.model_copy(update={"seed": seed}))
 
 
 def train_frozen(root: Path, params: Params) -> Trained:
@@ -70,8 +84,8 @@ def train_frozen(root: Path, params: Params) -> Trained:
     features = {part: load_features(root / "data/features/features.h5", part) for part in PARTS}
     kept = checkpoint(
         root,
-        "train-frozen",
-        params.model_dump(include={*SHARED, "train_frozen"}, mode="json"),
+        f"train-frozen-{params.seed}",
+        _asked(params, SHARED, training),
         [root / "data/features/features.h5"],
     )
     chosen, _ = stratified(features["train"][1], training.images, params.seed)
@@ -83,13 +97,22 @@ def train_frozen(root: Path, params: Params) -> Trained:
         training,
         kept,
         training.patience,
+        label_smoothing=training.label_smoothing,
     )
     parts = {
         part: Predictions(labels, head.predict(values, batch_size=FEATURE_BATCH, verbose=0))
         for part, (values, labels) in features.items()
     }
     model = backbone.image_model(base, params.image_size, params.input_range, head)
-    return Trained(model, history, parts, source, BACKBONE_LAYERS, kept)
+    cost = len(features["train"][1]) * activations.cost(base, BACKBONE_LAYERS, 1, cached=True)
+    return Trained(model, history, parts, source, params.seed, BACKBONE_LAYERS, kept, cost)
+
+
+def _asked(params: Params, shared: Iterable[str], training: Training) -> dict[str, Any]:
+    """Return the params that one run's result depends on."""
+    return params.model_dump(include=set(shared), mode="json") | {
+        "training": training.model_dump(mode="json", exclude={"seeds"})
+    }
 
 
 def _batches_in(
@@ -124,8 +147,9 @@ def fine_tune(
     """
     configure(params.seed, params.threads, params.precision)
     size = params.image_size
-    base = weights.resnet50(size, top=False)
-    head = build_head(params.head)
+    network = weights.resnet50(size, top=False)
+    head = build_head(params.head)  # before anything else draws: all modes start from one head
+    base = backbone.for_training(network)
     source = weights.load(root / "data/weights", base)
     frozen = backbone.freeze_count(base, freeze)
     backbone.freeze_first(base, frozen)
@@ -150,9 +174,8 @@ def fine_tune(
     model = backbone.image_model(base, size, params.input_range, head)
     kept = checkpoint(
         root,
-        stage,
-        params.model_dump(include={*SHARED, *SEEN_BY_BACKBONE}, mode="json")
-        | {"training": training.model_dump(mode="json")}
+        f"{stage}-{params.seed}",
+        _asked(params, (*SHARED, *SEEN_BY_BACKBONE), training)
         | {"freeze": freeze, "batch_norm": batch_norm, "cached": decision.cache, "engine": engine},
         [root / "data/weights" / weights.WEIGHTS_FILE, images["train"].path],
     )
@@ -179,10 +202,15 @@ def fine_tune(
             training,
             kept,
             training.patience,
-            rate_schedule(training, len(train)),
+            optimizer(training, len(train)),
+            training.label_smoothing,
         )
     parts = {part: Predictions(some.labels, predict(model, some)) for part, some in images.items()}
-    return Trained(model, history, parts, source, frozen, kept, training.head_start.epochs)
+    cost = len(images["train"]) * activations.cost(base, frozen, history.epochs, decision.cache)
+    start = training.head_start.epochs
+    if start:  # on features that are computed once
+        cost += len(images["train"]) * activations.cost(base, BACKBONE_LAYERS, 1, cached=True)
+    return Trained(model, history, parts, source, params.seed, frozen, kept, cost, start)
 
 
 def _start_head(
@@ -196,7 +224,7 @@ def _start_head(
 
 
 def metrics_of(trained: Trained) -> Metrics:
-    """Return everything that `metrics/{mode}.json` holds."""
+    """Return what `metrics/{mode}.json` holds of one run."""
     total = trained.model.count_params()
     trainable = sum(math.prod(weight.shape) for weight in trained.model.trainable_weights)
     return (
@@ -211,24 +239,35 @@ def metrics_of(trained: Trained) -> Metrics:
             "head_start_epochs": trained.head_start_epochs,
             "images_seen": (trained.head_start_epochs + trained.history.epochs)
             * len(trained.parts["train"].labels),
+            "training_multiplications": trained.multiplications,
             "weights": trained.source.name,
             "layers_frozen": trained.layers_frozen,
         }
     )
 
 
-def write_results(root: Path, mode: str, trained: Trained) -> str:
-    """Write a mode's model, metrics and results, forget its checkpoint; return a line about it."""
+def write_results(root: Path, mode: str, runs: Iterable[Trained]) -> str:
+    """Write a mode's results, forget its checkpoints; return a line about it.
+
+    Model, history and metrics are the first run's; the metrics add how accuracy spreads over the
+    seeds.
+    """
+    every: list[Trained] = []
+    for run in runs:  # of all but the first, the model is let go
+        every.append(replace(run, model=every[0].model) if every else run)
+    trained = every[0]
     model_path = root / f"data/models/{mode}.weights.h5"
     require_space(model_path.parent, 4 * trained.model.count_params())
     with atomic_folder(root / f"data/results/{mode}") as results:
         trained.history.write(results / "history.csv")
-        write_csv(results / "confusion.csv", ("actual", "predicted"), _named(trained.parts["test"]))
+        rows = (row for run in every for row in _predictions(run.seed, run.parts["test"]))
+        write_csv(results / "predictions.csv", PREDICTION_COLUMNS, rows)
     with atomic_file(model_path) as scratch:
         uncompiled(trained.model).save_weights(scratch)
-    metrics = metrics_of(trained)
+    metrics = metrics_of(trained) | evaluation.seed_metrics([run.parts for run in every])
     write_json(root / f"metrics/{mode}.json", metrics)
-    trained.kept.clear()
+    for run in every:
+        run.kept.clear()
     return (
         f"test accuracy {metrics['test_accuracy']:.4f} "
         f"[{metrics['test_accuracy_low']:.4f}, {metrics['test_accuracy_high']:.4f}], "
@@ -236,7 +275,9 @@ def write_results(root: Path, mode: str, trained: Trained) -> str:
     )
 
 
-def _named(predictions: Predictions) -> list[tuple[str, str]]:
-    """Return each image's actual and predicted class by name."""
-    pairs = zip(predictions.labels, predictions.predicted, strict=True)
-    return [(CLASS_NAMES[actual], CLASS_NAMES[predicted]) for actual, predicted in pairs]
+def _predictions(seed: int, test: Predictions) -> Iterator[tuple[int, int, str, str, float]]:
+    """Yield `PREDICTION_COLUMNS` of each image."""
+    rows = zip(test.labels, test.predicted, test.probabilities.max(axis=1), strict=True)
+    for image, (actual, predicted, confidence) in enumerate(rows):
+        names = CLASS_NAMES[actual], CLASS_NAMES[predicted]
+        yield (seed, image, *names, round(float(confidence), CONFIDENCE_DIGITS))

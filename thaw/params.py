@@ -4,6 +4,7 @@ Every entry must be there, and nothing else: a default in code would be a knob t
 """
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -85,6 +86,11 @@ def _choice(*values: str) -> Any:
     return Field(description=" or ".join(values))
 
 
+_FREEZE = (
+    f"an integer from 0 to {BACKBONE_LAYERS} layers, or a block: conv1 to conv5, "
+    "conv2_block1 to conv5_block3"
+)
+Freeze = Annotated[int | str, BeforeValidator(_freeze)]
 Number = Annotated[float, BeforeValidator(_number)]
 Units = Annotated[int, Field(strict=True, ge=1, le=8192)]
 
@@ -142,7 +148,9 @@ class Training(Fit):
     """How a model is fitted, on how many images, and when it stops early."""
 
     images: int = _integer(0, TRAIN_IMAGES, " images, 0 for all")
+    seeds: int = _integer(1, 1000, " seeds")
     patience: int = _integer(0, 10_000, " epochs, 0 for never")
+    label_smoothing: Number = _fraction()
 
 
 class HeadStart(Section):
@@ -168,6 +176,7 @@ class BackboneTraining(Training):
     """How a model is fitted of which some of the backbone is thawed."""
 
     batch_norm_momentum: Number = _fraction()
+    rate_decay: Number = _real("a number above 0, at most 1", gt=0, le=1)
     schedule: Literal["constant", "cosine"] = _choice(*SCHEDULES)
     warmup_epochs: int = _integer(0, 1000, " epochs")
     head_start: HeadStart
@@ -185,6 +194,10 @@ class Baseline(Section):
 class Diagnose(Fit):
     """The notebooks' mistakes, switched on and off one by one."""
 
+    freeze: tuple[Freeze, ...] = Field(
+        min_length=1,
+        description=f"a list, at least one of: {_FREEZE}",
+    )
     images: int = _some_images()
     validation_images: int = _some_images()
     head: Head
@@ -204,10 +217,7 @@ class Params(Section):
     image_size: int = _integer(32, 224, " pixels")
     input_range: Literal["byte", "unit"] = _choice(*INPUT_RANGES)
     batch_norm: Literal["stored", "batch"] = _choice(*BATCH_NORMS)
-    freeze: Annotated[int | str, BeforeValidator(_freeze)] = Field(
-        description=f"an integer from 0 to {BACKBONE_LAYERS} layers, or a block: conv1 to conv5, "
-        "conv2_block1 to conv5_block3"
-    )
+    freeze: Freeze = Field(description=_FREEZE)
     samples: Samples
     head: Head
     cache: Cache
@@ -333,8 +343,16 @@ def _siblings(location: tuple[Any, ...]) -> list[str]:
 
 
 def _shorten(value: object, limit: int = 80) -> str:
-    text = repr(value)
+    text = _brief().repr(value)
     return text if len(text) <= limit else text[:limit] + ".."
+
+
+def _brief() -> reprlib.Repr:
+    """Return what says how a value begins: in full, a few lines of YAML can be gigabytes."""
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxlist, brief.maxdict = 3, 9, 4
+    brief.maxstring = brief.maxother = brief.maxlong = 200
+    return brief
 
 
 if __name__ == "__main__":  # `make repro` asks before DVC takes away any stage's outputs

@@ -1,22 +1,27 @@
-"""Metrics and results to plots, report.md and report.html; only what they hold is shown."""
+"""Metrics, plots and params to report.md and report.html; only what they hold is shown."""
 
 import base64
-import shutil
-from collections.abc import Mapping
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
+from matplotlib.image import imsave
 
-from thaw import figures
+from thaw.drawing import ALL_LAYERS, MODES, Metrics, cell_name
 from thaw.errors import ThawError
-from thaw.fashion_mnist import CLASS_NAMES
-from thaw.files import read_csv, read_json, remedy
+from thaw.evaluation import key
+from thaw.fashion_mnist import CLASS_NAMES, FILES
+from thaw.figures import SHOWN_SIZE
+from thaw.files import read_csv, read_json, remedy, sha256
+from thaw.images import open_images
+from thaw.params import load_params
 
-Metrics = Mapping[str, Any]
-MODES = {"frozen": "train-frozen", "partial": "train-partial", "full": "train-full"}
 NOTICES = {
     "random": "No pretrained weights were used: ResNet50 starts from random weights, so these "
     "numbers do not show what thawing ImageNet knowledge is worth.",
@@ -40,75 +45,8 @@ class Row:
     train_images: int | None = None
     images_seen: int | None = None
     test_images: int | None = None
-
-
-def draw(root: Path, plots: Path) -> None:
-    """Write the tables and figures of data/results, with those of the metrics, to `plots`.
-
-    Drawing apart from training: a change of colour must not retrain a network.
-
-    Raises:
-        ThawError: a metric or a result is missing or cannot be read.
-
-    """
-    results = root / "data/results"
-    for source in sorted(results.glob("*/*.csv")):
-        target = plots / source.relative_to(results)
-        target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(source, target)
-    try:
-        _draw_baseline(results, plots, read_json(root / "metrics/baseline.json"))
-        _draw_diagnose(results, plots)
-        for mode in MODES:
-            _draw_mode(results, plots, mode, read_json(root / f"metrics/{mode}.json"))
-    except (KeyError, ValueError, OSError) as error:
-        raise ThawError(f"data/results or metrics/ is damaged: {error!r}. {remedy()}") from error
-
-
-def _draw_baseline(results: Path, plots: Path, metrics: Metrics) -> None:
-    ranges = ("byte", "unit") if metrics["has_1000_class_top"] else ()
-    names = {"chance": "chance_accuracy", "linear on pixels": "linear_pixels_accuracy"}
-    names |= {f"ResNet50, {r} input": f"{r}_zero_shot_accuracy" for r in ranges}
-    references = {name: metrics[key] for name, key in names.items()}
-    path = plots / "baseline" / "references.png"
-    figures.bars(path, references, "Before any retraining", "test accuracy")
-    captions = [_caption(metrics, r) for r in ranges] or ["training image 6"]
-    picture = np.load(results / "baseline/train_image_6.npy", allow_pickle=False)
-    path = plots / "baseline" / "train_image_6.png"
-    figures.captioned_images(path, [picture] * len(captions), captions)
-
-
-def _caption(metrics: Metrics, input_range: str) -> str:
-    said = (f"{input_range}_train_image_6_top{rank}" for rank in (1, 2, 3))
-    lines = [f"{metrics[f'{key}_class']} {metrics[f'{key}_probability']:.3f}" for key in said]
-    return "\n".join([f"{input_range} input", *lines])
-
-
-def _draw_diagnose(results: Path, plots: Path) -> None:
-    shown = {
-        f"{row['cell']}: {part}": float(row[f"{part}_accuracy"])
-        for row in read_csv(results / "diagnose/cells.csv")
-        for part in ("train", "validation")
-    }
-    title = "Frozen base, the notebook's head: input range x frozen batch normalisation"
-    figures.bars(plots / "diagnose" / "cells.png", shown, title, "accuracy after the last epoch")
-
-
-def _draw_mode(results: Path, plots: Path, mode: str, metrics: Metrics) -> None:
-    rows = read_csv(results / mode / "history.csv")
-    curves = [{name: float(value) for name, value in row.items()} for row in rows]
-    path = plots / mode / "history.png"
-    figures.learning_curves(path, curves, metrics["best_epoch"], MODES[mode])
-    counts = np.zeros((len(CLASS_NAMES), len(CLASS_NAMES)), np.int64)
-    for row in read_csv(results / mode / "confusion.csv"):
-        counts[CLASS_NAMES.index(row["actual"]), CLASS_NAMES.index(row["predicted"])] += 1
-    if counts.sum() != metrics["test_images"]:
-        raise ThawError(
-            f"the confusion matrix of {MODES[mode]} counts {counts.sum():,} images, its metrics "
-            f"{metrics['test_images']:,}. {remedy()}"
-        )
-    title = f"{MODES[mode]}, test images"
-    figures.confusion_matrix(plots / mode / "confusion.png", counts, title)
+    seeds: str = "-"
+    uses_weights: bool = False
 
 
 def render(root: Path, plots: Path, template: str) -> str:
@@ -126,12 +64,12 @@ def render(root: Path, plots: Path, template: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["thousands"] = thousands
-    environment.globals["picture"] = lambda path: data_url(plots / path)
+    environment.filters.update(thousands=thousands, decimals=decimals)
+    environment.globals.update(picture=lambda path: data_url(plots / path))
     try:
         return environment.get_template(template).render(context(root, plots))
-    except (KeyError, UndefinedError) as error:
-        raise ThawError(f"a metric is missing in metrics/: {error}. {remedy()}") from error
+    except (KeyError, ValueError, UndefinedError) as error:
+        raise ThawError(f"metrics/ or plots/ is damaged: {error}. {remedy()}") from error
 
 
 def context(root: Path, plots: Path) -> dict[str, Any]:
@@ -140,33 +78,137 @@ def context(root: Path, plots: Path) -> dict[str, Any]:
         name: read_json(root / f"metrics/{name}.json") for name in ("baseline", "diagnose", *MODES)
     }
     modes = {mode: metrics[mode] for mode in MODES}
+    differences = read_csv(plots / "modes/differences.csv")
+    cells = read_csv(plots / "diagnose/cells.csv")
+    seen = read_csv(plots / "modes/before_after.csv")
+    curve = plots / "study/curve.csv"
     return {
         "notice": NOTICES.get(metrics["baseline"]["weights"].partition(" ")[0], ""),
         "weights": metrics["baseline"]["weights"],
-        "answer": answer(modes, metrics["baseline"]),
+        "answer": answer(modes, metrics["baseline"], differences),
         "rows": [*_references(metrics["baseline"]), *map(_row, MODES, modes.values())],
+        "differences": differences,
         "baseline": metrics["baseline"],
         "diagnose": metrics["diagnose"],
-        "cells": read_csv(plots / "diagnose/cells.csv"),
+        "cells": [(cell_name(cell), cell) for cell in cells],
+        "causes": list(causes(cells)),
         "modes": modes,
         "stages": MODES,
+        "seen": list(zip(_pictures(root, seen), seen, strict=True)),
+        "classes": {
+            name: [modes[mode].get(f"test_accuracy_{key(name)}") for mode in MODES]
+            for name in CLASS_NAMES
+        },
+        "mistakes": {mode: read_csv(plots / mode / "mistakes.csv") for mode in MODES},
+        "curve": read_csv(curve) if curve.is_file() else [],
+        "provenance": provenance(root, metrics["baseline"]["weights"]),
     }
 
 
-def answer(modes: Mapping[str, Metrics], baseline: Metrics) -> str:
-    """Return the finding in two sentences; a lead within the intervals is not called one."""
-    ranked = sorted(modes, key=lambda mode: -modes[mode]["test_accuracy"])
-    best, second = (modes[mode] for mode in ranked[:2])
-    apart = best["test_accuracy_low"] > second["test_accuracy_high"]
-    verdict = "ahead of" if apart else "not distinguishable from"
+def _pictures(root: Path, seen: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Yield each test image as a data URL."""
+    test = open_images(root / "data/images", SHOWN_SIZE, "test")
+    rows = {int(position): row for row, position in enumerate(test.positions)}
+    for line in seen:
+        image = test.batch(np.array([rows[int(line["test_image"])]]))[0]
+        file = io.BytesIO()
+        imsave(file, image, format="png", metadata={"Software": "thaw"})  # not its version
+        yield _data_url(file.getvalue())
+
+
+def causes(cells: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Yield in words, for each number of frozen layers, what each cause costs alone and both do.
+
+    Args:
+        cells: cells.csv's rows: for each `freeze` done right, the second cause alone, input in
+            [0, 1] alone, both.
+
+    """
+    for freeze, group in groupby(cells, lambda cell: int(cell["freeze"])):
+        right, other, unit, both = group
+        reached = [float(cell["validation_accuracy"]) for cell in (right, other, unit, both)]
+        by_other, by_unit, by_both = (value - reached[0] for value in reached[1:])
+        name = other["statistics"] if freeze == 0 else f"{other['statistics']} statistics"
+        where = {ALL_LAYERS: "the whole base frozen", 0: "nothing frozen"}
+        verdict = f"the larger cause is {'the input' if by_unit < by_other else name}"
+        if min(by_unit, by_other) > -NOISE:
+            verdict = "neither alone costs more than chance may"
+        yield (
+            f"With {where.get(freeze, f'the first {freeze} layers frozen')}, the run done right "
+            f"ends at a validation accuracy of {reached[0]:.3f}. Input in [0, 1] alone changes it "
+            f"by {by_unit:+.3f}, {name} alone by {by_other:+.3f}, both together by {by_both:+.3f}: "
+            f"{verdict}. With both, "
+            f"training accuracy is {float(both['train_accuracy']):.3f} and validation accuracy "
+            f"{reached[3]:.3f}, and what training normalises with is on average "
+            f"{float(both['statistics_shift']):.2f} standard deviations from what validation "
+            f"normalises with (done right: {float(right['statistics_shift']):.2f})."
+        )
+
+
+NOISE = 0.03
+"""Two standard errors of an accuracy on 1,000 images, about."""
+LOCKED = ("tensorflow", "keras", "openvino", "numpy", "scikit-learn", "dvc")
+
+
+def provenance(root: Path, weights: str) -> list[tuple[str, str]]:
+    """Return what the numbers hang on: weights, data, locked versions, params.
+
+    Raises:
+        ThawError: params.yaml or requirements.lock cannot be read.
+
+    """
+    path = root / "requirements.lock"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ThawError(f"{path} cannot be read: {error}. Restore it with git.") from error
+    locked = dict(re.findall(r"^([\w-]+)==(\S+)", text, re.MULTILINE))
+    return [
+        ("weights", weights),
+        *((f"{file.name}, SHA-256", file.sha256) for file in FILES),
+        ("requirements.lock, SHA-256", sha256(path)),
+        *((name, locked.get(name, "not locked")) for name in LOCKED),
+        *_flat(load_params(root).model_dump(mode="json")),
+    ]
+
+
+def _flat(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested params under their paths."""
+    for name, value in entries.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)
+
+
+def answer(
+    modes: Mapping[str, Metrics], baseline: Metrics, differences: Sequence[Mapping[str, str]]
+) -> str:
+    """Return the finding in two sentences; a lead whose interval includes 0 is not called one."""
+    best, second = sorted(modes, key=lambda mode: -_mean_accuracy(modes[mode]))[:2]
+    apart, low, high = difference(differences, best, second)
+    verdict = "ahead of" if low > 0 else "not distinguishable from"
     linear = baseline["linear_pixels_accuracy"]
     return (
-        f"{MODES[ranked[0]]}, on {best['train_images']:,} training images, reaches "
-        f"{interval(best)} on {best['test_images']:,} test images, {verdict} {MODES[ranked[1]]}, "
-        f"on {second['train_images']:,}, with {interval(second)}. "
+        f"{MODES[best]}, on {modes[best]['train_images']:,} training images, reaches "
+        f"{reached(modes[best])} on {modes[best]['test_images']:,} test images, {verdict} "
+        f"{MODES[second]}, on {modes[second]['train_images']:,}, with {reached(modes[second])} "
+        f"(difference {apart:+.4f} [{low:+.4f}, {high:+.4f}]). "
         f"A linear classifier on raw pixels, fitted on {baseline['linear_pixels_train_images']:,} "
         f"images, gets {linear:.4f}."
     )
+
+
+def difference(
+    differences: Sequence[Mapping[str, str]], one: str, other: str
+) -> tuple[float, float, float]:
+    """Return by how much `one` is ahead of `other`, with its interval, from differences.csv."""
+    for row in differences:
+        if (row["mode"], row["than"]) == (one, other):
+            return float(row["difference"]), float(row["low"]), float(row["high"])
+        if (row["mode"], row["than"]) == (other, one):
+            return -float(row["difference"]), -float(row["high"]), -float(row["low"])
+    raise ValueError(f"differences.csv does not compare {one} with {other}")
 
 
 def _references(baseline: Metrics) -> list[Row]:
@@ -187,7 +229,9 @@ def _references(baseline: Metrics) -> list[Row]:
         low, high = baseline[f"{zero_shot}_low"], baseline[f"{zero_shot}_high"]
         name = f"zero-shot, {baseline['zero_shot_image_size']} px"
         images = baseline["zero_shot_images"]
-        rows.append(Row(name, baseline[zero_shot], low, high, test_images=images))
+        rows.append(
+            Row(name, baseline[zero_shot], low, high, test_images=images, uses_weights=True)
+        )
     return rows
 
 
@@ -204,11 +248,29 @@ def _row(mode: str, metrics: Metrics) -> Row:
         metrics["train_images"],
         metrics["images_seen"],
         metrics["test_images"],
+        _over_seeds(metrics),
+        uses_weights=True,
     )
 
 
-def interval(metrics: Metrics) -> str:
-    """Return a test accuracy with its 95% interval."""
+def _over_seeds(metrics: Metrics) -> str:
+    """Return mean and standard deviation of test accuracy over the seeds, and how many."""
+    if metrics["seeds"] == 1:
+        return "-"
+    mean, deviation = metrics["test_accuracy_mean"], metrics["test_accuracy_std"]
+    return f"{mean:.4f} ± {deviation:.4f} ({metrics['seeds']} seeds)"
+
+
+def _mean_accuracy(metrics: Metrics) -> float:
+    """Return test accuracy, over all seeds where there are several."""
+    return float(metrics.get("test_accuracy_mean", metrics["test_accuracy"]))
+
+
+def reached(metrics: Metrics) -> str:
+    """Return a test accuracy with its 95% interval, of several seeds with its deviation."""
+    if "test_accuracy_mean" in metrics:
+        mean, deviation = metrics["test_accuracy_mean"], metrics["test_accuracy_std"]
+        return f"{mean:.4f} ± {deviation:.4f} over {metrics['seeds']} seeds"
     low, high = metrics["test_accuracy_low"], metrics["test_accuracy_high"]
     return f"{metrics['test_accuracy']:.4f} [{low:.4f}, {high:.4f}]"
 
@@ -216,6 +278,11 @@ def interval(metrics: Metrics) -> str:
 def thousands(number: int | None) -> str:
     """Return a count with thousands apart, a dash where there is none."""
     return "-" if number is None else f"{number:,}"
+
+
+def decimals(number: object, digits: int = 4, sign: str = "") -> str:
+    """Return a number, or text that is one, to so many digits; a dash where there is none."""
+    return "-" if number is None else f"{float(str(number)):{sign}.{digits}f}"
 
 
 def data_url(path: Path) -> str:
@@ -229,4 +296,8 @@ def data_url(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise ThawError(f"{path} cannot be read: {error}. {remedy()}") from error
-    return "data:image/png;base64," + base64.b64encode(content).decode()
+    return _data_url(content)
+
+
+def _data_url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

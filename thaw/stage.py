@@ -14,6 +14,8 @@ from thaw.errors import ThawError
 
 PRIVATE = Path(".thaw")
 """Ignored by git and DVC: checkpoints of unfinished runs, timings."""
+QUIET = "THAW_QUIET"
+"""Set to anything, it leaves a stage's epochs unsaid: `make repro QUIET=1`."""
 
 _ENVIRONMENT_ERRORS = {
     errno.ENOSPC: "There is no space left on the disk. Free some and run again.",

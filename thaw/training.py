@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 
 from thaw.errors import ThawError
 from thaw.files import atomic_folder, read_json, require_space, sha256, write_csv
-from thaw.params import Augment, BackboneTraining, Fit, HeadStart
-from thaw.stage import PRIVATE
+from thaw.params import BLOCKS_PER_STAGE, CLASSES, Augment, BackboneTraining, Fit, HeadStart
+from thaw.stage import PRIVATE, QUIET
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 
@@ -35,7 +36,7 @@ class Batches(keras.utils.PyDataset):
     be smaller.
 
     Args:
-        read: returns the inputs at given positions.
+        read: returns the inputs at given positions, an array or a tuple of arrays.
         labels: (n,) int64.
         batch_size: images in a batch.
         seed: of the order of every epoch; None keeps the order of the labels.
@@ -45,7 +46,7 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        read: Callable[[NDArray[np.int64]], NDArray[Any]],
+        read: Callable[[NDArray[np.int64]], Any],
         labels: NDArray[np.int64],
         batch_size: int,
         seed: int | None = None,
@@ -155,11 +156,11 @@ class Checkpoint:
 def checkpoint(
     root: Path, stage: str, params: Mapping[str, object], files: Sequence[Path]
 ) -> Checkpoint:
-    """Return the place for a run's state; of other unfinished runs of its stage, the newest stays.
+    """Return the place for a run's state; of other unfinished runs by its name, the newest stays.
 
     Args:
         root: the project's folder.
-        stage: the stage's name.
+        stage: the stage's name, with the seed or cell where it has several runs.
         params: every param that the result depends on.
         files: every file that it depends on, besides thaw's own code, which counts too.
 
@@ -269,23 +270,48 @@ def augmentation(augment: Augment) -> Augmentation | None:
     return change if augment.some else None
 
 
-def rate_schedule(training: BackboneTraining, steps: int) -> float | LearningRateSchedule:
-    """Return Adam's rate: constant, or rising over the warm-up and falling to 0 along a cosine.
+def rate_schedule(
+    training: BackboneTraining, steps: int, share: float = 1.0
+) -> float | LearningRateSchedule:
+    """Return a rate: constant, or rising over the warm-up and falling to 0 along a cosine.
+
+    Args:
+        training: how the model is fitted.
+        steps: in an epoch.
+        share: of `training.learning_rate`.
+
+    """
+    rate = share * training.learning_rate
+    if training.schedule == "constant":
+        return rate
+    warmup = steps * min(training.warmup_epochs, training.epochs - 1)
+    falling = steps * training.epochs - warmup
+    if not warmup:
+        return keras.optimizers.schedules.CosineDecay(rate, falling)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, falling, warmup_target=rate, warmup_steps=warmup
+    )
+
+
+def optimizer(training: BackboneTraining, steps: int) -> keras.optimizers.Optimizer:
+    """Return Adam, its rate the lower the earlier a layer stands (Howard & Ruder 2018).
+
+    Each of ResNet50's stages, conv5 to conv1, learns at `rate_decay` times the rate of what comes
+    after it; the head at `learning_rate`.
 
     Args:
         training: how the model is fitted.
         steps: in an epoch.
 
     """
-    if training.schedule == "constant":
-        return training.learning_rate
-    warmup = steps * min(training.warmup_epochs, training.epochs - 1)
-    falling = steps * training.epochs - warmup
-    if not warmup:
-        return keras.optimizers.schedules.CosineDecay(training.learning_rate, falling)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, falling, warmup_target=training.learning_rate, warmup_steps=warmup
-    )
+    adam = keras.optimizers.Adam(rate_schedule(training, steps))
+    if training.rate_decay == 1:
+        return adam
+    by_variable = keras.optimizers.OptimizerMap(adam)
+    for depth, stage in enumerate(reversed(("conv1", *BLOCKS_PER_STAGE)), 1):
+        rate = rate_schedule(training, steps, training.rate_decay**depth)
+        by_variable[rf"(.*/)?{stage}_.*"] = keras.optimizers.Adam(rate)
+    return keras.optimizers.MultiOptimizer(by_variable)
 
 
 def fit(
@@ -295,13 +321,23 @@ def fit(
     training: Fit,
     kept: Checkpoint,
     patience: int = 0,
-    rate: float | LearningRateSchedule | None = None,
+    by: keras.optimizers.Optimizer | None = None,
+    label_smoothing: float = 0.0,
 ) -> History:
-    """Fit `model` with Adam on the cross-entropy, and leave it with its best epoch's weights.
+    """Fit `model` on the cross-entropy, and leave it with its best epoch's weights.
 
     The best epoch is that of the lowest validation loss. A run that `kept` knows goes on after its
-    last whole epoch and ends with the same weights as an uninterrupted one. `rate` is Adam's, where
-    it is not `training.learning_rate` throughout.
+    last whole epoch and ends with the same weights as an uninterrupted one.
+
+    Args:
+        model: from inputs to probabilities (n, 10).
+        train: what it is fitted on.
+        validation: what its epochs are compared on.
+        training: how long and how fast.
+        kept: the state of an interrupted run, and of this one.
+        patience: epochs without a lower validation loss before it ends; 0 = never.
+        by: the optimizer; Adam at `training.learning_rate` where it is None.
+        label_smoothing: see `cross_entropy`.
 
     Returns:
         The loss (nats, penalties included) and accuracy of each epoch on train, as the epoch went,
@@ -311,7 +347,7 @@ def fit(
         ThawError: the loss is not finite.
 
     """
-    _compile(model, training.learning_rate if rate is None else rate)
+    _compile(model, by or keras.optimizers.Adam(training.learning_rate), label_smoothing)
     history = kept.restore(model)
     if history.epochs:
         print(f"going on after epoch {history.epochs} of {training.epochs}", flush=True)
@@ -340,7 +376,7 @@ def start_head(head: keras.Model, features: Batches, start: HeadStart) -> float:
 
     """
     alone = uncompiled(head)  # or the whole network's file would hold this optimizer, too
-    _compile(alone, start.learning_rate)
+    _compile(alone, keras.optimizers.Adam(start.learning_rate))
     history = alone.fit(
         features, epochs=start.epochs, callbacks=[_InOrder(features)], shuffle=False, verbose=0
     )
@@ -353,15 +389,40 @@ def start_head(head: keras.Model, features: Batches, start: HeadStart) -> float:
     return loss
 
 
-def _compile(model: keras.Model, rate: float | LearningRateSchedule) -> None:
+Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
+
+
+def cross_entropy(label_smoothing: float) -> str | Loss:
+    """Return the loss of labels (n,) and probabilities (n, 10), in nats.
+
+    Smoothed (Szegedy et al. 2016), the right class is asked for with probability
+    1 - 0.9 `label_smoothing`, every other with a tenth of it. Keras smooths one-hot labels only.
+    """
+    if not label_smoothing:
+        return "sparse_categorical_crossentropy"
+
+    def smoothed(labels: keras.KerasTensor, probabilities: keras.KerasTensor) -> keras.KerasTensor:
+        right = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), CLASSES)
+        return keras.losses.categorical_crossentropy(
+            right, probabilities, label_smoothing=label_smoothing
+        )
+
+    return smoothed
+
+
+def _compile(
+    model: keras.Model, by: keras.optimizers.Optimizer, label_smoothing: float = 0.0
+) -> None:
     model.compile(
-        optimizer=keras.optimizers.Adam(rate),
-        loss="sparse_categorical_crossentropy",
+        optimizer=by,
+        loss=cross_entropy(label_smoothing),
         metrics=["accuracy"],
         jit_compile=False,  # XLA makes ResNet50 three to four times slower on a CPU at 32 px
     )
 
 
 def _verbosity() -> int:
-    """Return Keras' progress bar on a terminal, one line an epoch elsewhere."""
+    """Return Keras' progress bar on a terminal, one line an epoch elsewhere, none where quiet."""
+    if os.environ.get(QUIET):
+        return 0
     return 1 if sys.stdout.isatty() else 2

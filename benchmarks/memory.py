@@ -1,0 +1,80 @@
+"""How much memory each stage takes at 224 px: python -m benchmarks.memory.
+
+Writes  benchmarks/memory.md
+
+preprocess runs on all images, train-frozen on all features, which it holds; the others, which
+would compute for hours, on some: they read images and write features batch by batch. Each runs in a
+process of its own, in a scratch folder.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.cases import ROOT
+
+SOME = {"train": 600, "validation": 100, "test": 200}
+"""Images, where all would take hours."""
+BEFORE = ("preprocess", "baseline", "features", "train_full", "train_partial", "diagnose")
+
+
+def few_images(params: dict[str, Any]) -> dict[str, Any]:
+    """Return params for 224 px, some images and one epoch."""
+    trained = {"images": 64, "epochs": 1}
+    return params | {
+        "image_size": 224,
+        "samples": {"seed": 0, **SOME},
+        "baseline": {"image_size": 224, "images": 100, "linear_images": 500},
+        "train_full": params["train_full"] | trained,
+        "train_partial": params["train_partial"] | trained,
+        "diagnose": params["diagnose"] | {"images": 64, "validation_images": 64, "epochs": 1},
+    }
+
+
+def peak(stage: str, folder: Path, params: dict[str, Any]) -> float:
+    """Run a stage; return its peak resident memory, GB."""
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    program = (
+        f"import resource, stages.{stage} as stage; stage.main(); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(
+        command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, check=True, stdout=-1, text=True
+    )
+    return int(ended.stdout.splitlines()[-1]) * 1024 / 1e9
+
+
+def main() -> None:
+    """Measure every stage; write the table."""
+    everything = yaml.safe_load((ROOT / "params.yaml").read_text())
+    few = few_images(everything)
+    lines = ["| stage, at 224 px | images | peak memory |", "|---|---|---|"]
+
+    def add(stage: str, images: str, params: dict[str, Any]) -> None:
+        memory = peak(stage, folder, params)
+        lines.append(f"| {stage.replace('_', '-')} | {images} | {memory:.2f} GB |")
+        print(lines[-1], flush=True)
+
+    with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
+        folder = Path(name)
+        (folder / "data").mkdir()
+        for part in ("raw", "weights"):
+            (folder / "data" / part).symlink_to(ROOT / "data" / part)
+        add("preprocess", "all", everything)
+        for stage in BEFORE:
+            add(stage, f"{sum(SOME.values())}", few)
+        extracted = folder / "data/features/features.h5"
+        extracted.unlink()
+        extracted.symlink_to(ROOT / "data/features/features.h5")
+        one_epoch = everything["train_frozen"] | {"epochs": 1, "seeds": 1}
+        add("train_frozen", "all", everything | {"train_frozen": one_epoch})
+    (ROOT / "benchmarks/memory.md").write_text("\n".join([*lines, ""]))
+
+
+if __name__ == "__main__":
+    main()

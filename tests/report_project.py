@@ -1,0 +1,111 @@
+"""A made-up project through its last stage but one: what the report is made of."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from conftest import ROOT, gray_images
+
+from thaw import drawing
+from thaw.drawing import MODES
+from thaw.fashion_mnist import CLASS_NAMES
+from thaw.files import write_csv, write_json
+from thaw.images import SMALL, Images, open_images, split, write_images
+from thaw.modes import PREDICTION_COLUMNS
+from thaw.params import Params
+
+
+def scores(accuracy: float, low: float, high: float) -> dict[str, float | int]:
+    return {
+        "test_accuracy": accuracy,
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
+        "test_images": 100,
+        "train_images": 50,
+    }
+
+
+def mode_metrics(trained: int) -> dict[str, float | int | str]:
+    return scores(0.8, 0.71, 0.87) | {
+        "generalization_gap": 0.05,
+        "calibration_error": 0.02,
+        "parameters_trainable": trained,
+        "images_seen": 3_000,
+        "layers_frozen": 10,
+        "seeds": 1,
+        "best_epoch": 2,
+        "train_image_6_label": "Sneaker",
+        "train_image_6_probability": 0.9,
+    }
+
+
+def baseline_metrics() -> dict[str, float | int | str | bool]:
+    metrics: dict[str, float | int | str | bool] = {"chance_accuracy": 0.1, "weights": "random"}
+    metrics |= {"has_1000_class_top": True, "zero_shot_images": 50, "zero_shot_image_size": 64}
+    metrics |= {"linear_pixels_train_images": 1_000, "linear_pixels_test_images": 100}
+    for name in ("linear_pixels", "byte_zero_shot", "unit_zero_shot"):
+        metrics |= {f"{name}_accuracy{end}": 0.5 for end in ("", "_low", "_high")}
+    for input_range in ("byte", "unit"):
+        for rank in (1, 2, 3):
+            said = f"{input_range}_train_image_6_top{rank}"
+            metrics |= {f"{said}_class": "clog", f"{said}_probability": 0.3}
+    return metrics
+
+
+CELL_COLUMNS = ("freeze", "input_range", "statistics")
+CELLS = [
+    ("175", "byte", "stored", 0.81, 0.77, 0.9, 0.0),
+    ("175", "byte", "batch", 0.78, 0.57, 1.5, 0.4),
+    ("175", "unit", "stored", 0.11, 0.12, 2.3, 0.0),
+    ("175", "unit", "batch", 0.69, 0.10, 3.2, 1.2),
+]
+SURE = 100
+"""Test images; the first of them is wrong."""
+
+
+def make(root: Path, params: Params) -> Path:
+    """Write a project's metrics and results to `root`, and the plots that are drawn from them."""
+    asked = params.model_copy(
+        update={"samples": params.samples.model_copy(update={"test": SURE, "train": 20})}
+    )
+    parts = split(gray_images(60), gray_images(SURE, seed=1), asked)
+    write_images(root / "data/images/rgb32.h5", parts, SMALL)
+    test = open_images(root / "data/images", SMALL, "test")
+    for name in ("params.yaml", "requirements.lock"):
+        shutil.copy(ROOT / name, root / name)
+    cells = {"byte_input_deviation": 75.0, "unit_input_deviation": 0.3}
+    counts = {"train_images": 20, "validation_images": 20, "epochs": 2}
+    metrics = {"baseline": baseline_metrics(), "diagnose": {**cells, **counts}}
+    metrics |= {mode: mode_metrics(1_000_000 + i) for i, mode in enumerate(MODES)}
+    for name, content in metrics.items():
+        write_json(root / f"metrics/{name}.json", content)
+    folder = root / "data/results"
+    ends = ("train_accuracy", "validation_accuracy", "validation_loss", "statistics_shift")
+    write_csv(folder / "diagnose/cells.csv", (*CELL_COLUMNS, *ends), CELLS)
+    write_csv(folder / "diagnose/history.csv", (*CELL_COLUMNS, "epoch"), [])
+    shifts = [(*cell[:3], layer, cell[-1]) for cell in CELLS for layer in ("bn1", "bn2")]
+    write_csv(folder / "diagnose/shifts.csv", (*CELL_COLUMNS, "layer", "statistics_shift"), shifts)
+    for i, mode in enumerate(MODES):
+        curve = [(epoch, 1 / epoch, 0.5, 2 / epoch, 0.4) for epoch in (1, 2)]
+        header = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+        write_csv(folder / mode / "history.csv", header, curve)
+        write_csv(folder / mode / "predictions.csv", PREDICTION_COLUMNS, answers(test, 10 * i + 1))
+    columns = ("input_range", "test_image", "label", "rank", "imagenet_class", "probability")
+    named = [("byte", position, "", 1, "clog", 0.3) for position in test.positions[:50]]
+    write_csv(folder / "baseline/predictions.csv", columns, named)
+    for input_range in ("byte", "unit"):
+        shares = [("clog", 1.0)]
+        write_csv(folder / f"baseline/top1_{input_range}.csv", ("imagenet_class", "share"), shares)
+    np.save(folder / "baseline/train_image_6.npy", np.zeros((64, 64, 3), np.uint8))
+    (root / "plots").mkdir()
+    drawing.draw(root, root / "plots")
+    return root
+
+
+def answers(test: Images, wrong: int) -> list[tuple[int, int, str, str, float]]:
+    """Return predictions.csv's rows: the first `wrong` images are called the next class."""
+    rows = []
+    for image, label in enumerate(test.labels):
+        said = CLASS_NAMES[(label + (image < wrong)) % 10]
+        rows.append((0, image, CLASS_NAMES[label], said, 0.9 - image / 1000))
+    return rows

@@ -1,0 +1,283 @@
+"""Results to the tables and figures in plots/; nothing here trains or predicts.
+
+Drawing apart from training: a change of colour must not retrain a network.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thaw import figures
+from thaw.errors import ThawError
+from thaw.evaluation import paired_difference, reliability
+from thaw.fashion_mnist import CLASS_NAMES
+from thaw.files import read_csv, read_json, remedy, write_csv
+from thaw.images import Images, open_images
+
+Metrics = Mapping[str, Any]
+MODES = {"frozen": "train-frozen", "partial": "train-partial", "full": "train-full"}
+"""Each mode's stage, in the order in which they thaw."""
+MISTAKES = 10
+DIGITS = 4
+ALL_LAYERS = 175
+CURVE = {
+    "trainable": "parameters_trainable",
+    "cost": "training_multiplications",
+    "accuracy": "test_accuracy",
+    "low": "test_accuracy_low",
+    "high": "test_accuracy_high",
+}
+"""What the thaw curve shows, and its columns in curve.csv."""
+HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a mode's models say of the test images; the first row is the saved model's.
+
+    Attributes:
+        seeds: (seeds,).
+        actual: (images,) int64, 0..9.
+        predicted: (seeds, images) int64, 0..9.
+        confidence: (seeds, images) float64, the predicted class' probability.
+
+    """
+
+    seeds: NDArray[np.int64]
+    actual: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each is right, (seeds, images)."""
+        return self.predicted == self.actual
+
+
+def draw(root: Path, plots: Path) -> None:
+    """Write the tables and figures of data/results, with those of the metrics, to `plots`.
+
+    Raises:
+        ThawError: a metric or a result is missing, cannot be read, or contradicts another.
+
+    """
+    results = root / "data/results"
+    test = open_images(root / "data/images", figures.SHOWN_SIZE, "test")
+    try:
+        _draw_baseline(results, plots, read_json(root / "metrics/baseline.json"))
+        _draw_diagnose(results, plots)
+        answers = {}
+        for mode in MODES:
+            metrics = read_json(root / f"metrics/{mode}.json")
+            answers[mode] = read_answers(results / mode / PREDICTIONS)
+            _check(answers[mode], metrics, test, mode)
+            _draw_mode(results / mode, plots / mode, mode, metrics, answers[mode], test)
+        _draw_comparison(plots / "modes", answers)
+        _write_before_after(results, plots / "modes", answers, test)
+        _draw_study(root / "study/results", plots / "study")
+    except (KeyError, ValueError, OSError) as error:
+        raise ThawError(f"data/results or metrics/ is damaged: {error!r}. {remedy()}") from error
+
+
+def read_answers(path: Path) -> Answers:
+    """Return predictions.csv as arrays.
+
+    Raises:
+        ThawError: the file is missing or is not text.
+        KeyError, ValueError: a column or a class is unknown, or an image is missing.
+
+    """
+    rows = read_csv(path)
+    by_seed: dict[int, list[dict[str, str]]] = {}
+    for row in rows:
+        by_seed.setdefault(int(row["seed"]), []).append(row)
+
+    def classes(name: str) -> NDArray[np.int64]:
+        return np.array([[CLASS_NAMES.index(row[name]) for row in of] for of in by_seed.values()])
+
+    actual, predicted = classes("actual"), classes("predicted")
+    if not rows or (actual != actual[0]).any():
+        raise ValueError(f"{path}: every seed must have the same images")
+    confidence = np.array([[float(row["confidence"]) for row in of] for of in by_seed.values()])
+    return Answers(np.array(list(by_seed)), actual[0], predicted, confidence)
+
+
+def _check(answers: Answers, metrics: Metrics, test: Images, mode: str) -> None:
+    """Hold predictions to the metrics and the images that they are of."""
+    count = len(answers.actual)
+    if count != metrics["test_images"]:
+        raise ThawError(
+            f"the predictions of {MODES[mode]} are of {count:,} images, its metrics of "
+            f"{metrics['test_images']:,}. {remedy()}"
+        )
+    if not np.array_equal(answers.actual, test.labels):
+        raise ThawError(f"the predictions of {MODES[mode]} are not of these images. {remedy()}")
+
+
+def _draw_baseline(results: Path, plots: Path, metrics: Metrics) -> None:
+    _copy(results / "baseline", plots / "baseline", "top1_byte.csv", "top1_unit.csv")
+    ranges = ("byte", "unit") if metrics["has_1000_class_top"] else ()
+    names = {"chance": "chance_accuracy", "linear on pixels": "linear_pixels_accuracy"}
+    names |= {f"ResNet50, {r} input": f"{r}_zero_shot_accuracy" for r in ranges}
+    references = {name: metrics[key] for name, key in names.items()}
+    path = plots / "baseline" / "references.png"
+    figures.bars(path, references, "Before any retraining", "test accuracy")
+    captions = [_caption(metrics, r) for r in ranges] or ["training image 6"]
+    picture = np.load(results / "baseline/train_image_6.npy", allow_pickle=False)
+    path = plots / "baseline" / "train_image_6.png"
+    figures.captioned_images(path, [picture] * len(captions), captions, "Training image 6")
+
+
+def _copy(source: Path, target: Path, *names: str) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copyfile(source / name, target / name)
+
+
+def _caption(metrics: Metrics, input_range: str) -> str:
+    said = (f"{input_range}_train_image_6_top{rank}" for rank in (1, 2, 3))
+    lines = [f"{metrics[f'{key}_class']} {metrics[f'{key}_probability']:.3f}" for key in said]
+    return "\n".join([f"{input_range} input", *lines])
+
+
+def cell_name(row: Mapping[str, str]) -> str:
+    """Return a cell of cells.csv in words."""
+    frozen = "" if int(row["freeze"]) == ALL_LAYERS else f"freeze {row['freeze']}, "
+    statistics = row["statistics"]
+    kind = statistics if statistics.startswith("momentum") else f"{statistics} statistics"
+    return f"{frozen}{row['input_range']} input, {kind}"
+
+
+def _draw_diagnose(results: Path, plots: Path) -> None:
+    names = ("cells.csv", HISTORY, "shifts.csv")
+    _copy(results / "diagnose", plots / "diagnose", *names)
+    shown = {
+        f"{cell_name(row)}: {part}": float(row[f"{part}_accuracy"])
+        for row in read_csv(results / "diagnose/cells.csv")
+        for part in ("train", "validation")
+    }
+    title = "The notebook's head: input range x batch normalisation"
+    figures.bars(plots / "diagnose/cells.png", shown, title, "accuracy after the last epoch")
+    lines: dict[str, list[float]] = {}
+    for row in read_csv(results / "diagnose/shifts.csv"):
+        lines.setdefault(cell_name(row), []).append(float(row["statistics_shift"]))
+    some = {name: values for name, values in lines.items() if any(values)}  # stored: 0 throughout
+    figures.shifts(plots / "diagnose/shifts.png", some)
+
+
+def _draw_mode(
+    results: Path, plots: Path, mode: str, metrics: Metrics, answers: Answers, test: Images
+) -> None:
+    _copy(results, plots, HISTORY)
+    curves = [
+        {name: float(value) for name, value in row.items()} for row in read_csv(results / HISTORY)
+    ]
+    path = plots / "history.png"
+    figures.learning_curves(path, curves, metrics["best_epoch"], MODES[mode])
+    predicted, confidence = answers.predicted[0], answers.confidence[0]
+    named = [
+        (CLASS_NAMES[a], CLASS_NAMES[p]) for a, p in zip(answers.actual, predicted, strict=True)
+    ]
+    write_csv(plots / "confusion.csv", ("actual", "predicted"), named)
+    counts = np.zeros((len(CLASS_NAMES), len(CLASS_NAMES)), np.int64)
+    np.add.at(counts, (answers.actual, predicted), 1)
+    figures.confusion_matrix(plots / "confusion.png", counts, f"{MODES[mode]}, test images")
+    bins = reliability(confidence, answers.correct[0])
+    rows = [(round(c, DIGITS), round(a, DIGITS), count) for c, a, count in bins]
+    write_csv(plots / "reliability.csv", ("confidence", "accuracy", "images"), rows)
+    _draw_mistakes(plots, mode, answers, test)
+
+
+def _draw_mistakes(plots: Path, mode: str, answers: Answers, test: Images) -> None:
+    """Show the wrong answers that the saved model is surest of."""
+    wrong = np.flatnonzero(~answers.correct[0])
+    surest = wrong[np.argsort(-answers.confidence[0][wrong], kind="stable")][:MISTAKES]
+    rows = [
+        (
+            int(test.positions[image]),
+            CLASS_NAMES[answers.actual[image]],
+            CLASS_NAMES[answers.predicted[0][image]],
+            float(answers.confidence[0][image]),
+        )
+        for image in surest
+    ]
+    write_csv(plots / "mistakes.csv", ("test_image", "actual", "predicted", "confidence"), rows)
+    captions = [f"{a}, says\n{p} {c:.3f}" for _, a, p, c in rows] or ["no mistake"]
+    pictures = test.batch(surest) if len(surest) else np.zeros((1, 28, 28, 3), np.uint8)
+    title = f"{MODES[mode]}: the mistakes that it is surest of"
+    figures.captioned_images(plots / "mistakes.png", list(pictures), captions, title)
+
+
+def _draw_comparison(plots: Path, answers: Mapping[str, Answers]) -> None:
+    """Write what needs all modes: differences, classes, calibration."""
+    write_csv(
+        plots / "differences.csv",
+        ("mode", "than", "difference", "low", "high"),
+        [
+            (one, other, *(round(v, DIGITS) for v in paired_difference(a.correct, b.correct)))
+            for (one, a), (other, b) in combinations(answers.items(), 2)
+        ],
+    )
+    classes = {
+        MODES[mode]: [
+            float(of.correct[0][of.actual == label].mean()) if (of.actual == label).any() else 0.0
+            for label in range(len(CLASS_NAMES))
+        ]
+        for mode, of in answers.items()
+    }
+    write_csv(
+        plots / "classes.csv",
+        ("mode", "class", "accuracy"),
+        [
+            (mode, name, round(value, DIGITS))
+            for mode, values in classes.items()
+            for name, value in zip(CLASS_NAMES, values, strict=True)
+        ],
+    )
+    figures.classes(plots / "classes.png", classes)
+    bins = {MODES[m]: reliability(of.confidence[0], of.correct[0]) for m, of in answers.items()}
+    figures.reliability(plots / "reliability.png", bins)
+
+
+def _write_before_after(
+    results: Path, plots: Path, answers: Mapping[str, Answers], test: Images
+) -> None:
+    """Write what each model says of the first test image of each class that ResNet50 named."""
+    named = [
+        row
+        for row in read_csv(results / "baseline" / PREDICTIONS)
+        if row["rank"] == "1" and row["input_range"] == "byte"
+    ]
+    before = {int(row["test_image"]): row["imagenet_class"] for row in named}
+    rows_of = {int(position): row for row, position in enumerate(test.positions)}
+    known = [p for p in sorted(before) if p in rows_of] or sorted(rows_of)
+    first = {int(test.labels[rows_of[position]]): position for position in reversed(known)}
+    rows = [
+        (
+            position,
+            CLASS_NAMES[label],
+            before.get(position, "-"),
+            *(CLASS_NAMES[of.predicted[0][rows_of[position]]] for of in answers.values()),
+        )
+        for label, position in sorted(first.items())
+    ]
+    header = ("test_image", "actual", "before", *answers)
+    write_csv(plots / "before_after.csv", header, rows)
+
+
+def _draw_study(results: Path, plots: Path) -> None:
+    """Draw the thaw curve, where it was measured."""
+    if not (results / "curve.csv").is_file():
+        return
+    _copy(results, plots, "curve.csv")
+    points = [
+        {name: float(row[column]) for name, column in CURVE.items()} | {"name": row["run"]}
+        for row in read_csv(results / "curve.csv")
+    ]
+    figures.thaw_curve(plots / "curve.png", points)

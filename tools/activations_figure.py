@@ -1,0 +1,77 @@
+"""What ResNet50 makes of one image, stage by stage: python -m tools.activations_figure.
+
+Reads   data/images/  data/weights/  (run `dvc repro preprocess weights` first)
+Writes  docs/activations.png
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from matplotlib import rc_context
+from numpy.typing import NDArray
+
+from thaw import weights
+from thaw.backbone import preprocess
+from thaw.figures import STYLE, new_figure, save
+from thaw.images import SMALL, open_images
+from thaw.params import INPUT_RANGES, load_params
+from thaw.runtime import configure
+
+STAGES = (
+    "conv1_relu",
+    "conv2_block3_out",
+    "conv3_block4_out",
+    "conv4_block6_out",
+    "conv5_block3_out",
+)
+"""The last layer of each of ResNet50's stages."""
+PATH = Path("docs/activations.png")
+
+
+def activations(
+    network: keras.Model, image: NDArray[np.uint8], input_range: str
+) -> list[NDArray[np.float32]]:
+    """Return each stage's output, (side, side, channels)."""
+    outputs = [network.get_layer(name).output for name in STAGES]
+    maps = keras.Model(network.input, outputs)(preprocess(image[np.newaxis], input_range))
+    return [keras.ops.convert_to_numpy(tensor)[0] for tensor in maps]
+
+
+def strongest(maps: NDArray[np.float32]) -> int:
+    """Return the channel that varies most over the map, of a single pixel the largest."""
+    values = maps.std(axis=(0, 1)) if len(maps) > 1 else maps[0, 0]
+    return int(values.argmax())
+
+
+@rc_context(STYLE | {"axes.grid": False})
+def main(root: Path = Path()) -> None:
+    """Draw each stage's strongest channel, with the mean over all of them."""
+    params = load_params(root)
+    configure(params.seed, params.threads)
+    network = weights.resnet50(SMALL, top=False)
+    source = weights.load(root / "data/weights", network)
+    image = open_images(root / "data/images", SMALL, "examples").batch(slice(0, 1))[0]
+    by_range = {name: activations(network, image, name) for name in INPUT_RANGES}
+    channels = [strongest(maps) for maps in by_range["byte"]]
+    figure = new_figure(11, 5, f"Training image 6 in ResNet50 at 32 px, weights: {source.name}")
+    for row, (input_range, maps) in zip(
+        figure.subplots(len(INPUT_RANGES), 1 + len(STAGES)), by_range.items(), strict=True
+    ):
+        row[0].imshow(image)
+        row[0].set_title(f"{input_range} input")
+        shown = zip(row[1:], maps, by_range["byte"], STAGES, channels, strict=True)
+        for axes, values, reference, name, channel in shown:
+            most = reference[..., channel].max()
+            axes.imshow(values[..., channel], cmap="viridis", vmin=0, vmax=most)
+            side = values.shape[0]
+            axes.set_title(
+                f"{name.split('_')[0]}: {side}x{side}\nmean {values.mean():.2f}", fontsize=10
+            )
+        for axes in row:
+            axes.set_axis_off()
+    save(figure, root / PATH)
+
+
+if __name__ == "__main__":
+    main()
