@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import pytest
 import yaml
-from conftest import ROOT, needs_browser
+from conftest import IDENTITY, ROOT, needs_browser
 from playwright.sync_api import Browser
 
 from thaw import weights
@@ -54,15 +54,10 @@ class Project:
 
 
 def environment() -> dict[str, str]:
-    who = {
-        f"GIT_{role}_{what}": "tester@example.org"
-        for role in ("AUTHOR", "COMMITTER")
-        for what in ("NAME", "EMAIL")
-    }
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     raw = ROOT / "data/raw"
     near = {FOLDER_VARIABLE: str(raw)} if raw.is_dir() else {}
-    return {**os.environ, **who, **near, "PATH": path}
+    return {**os.environ, **IDENTITY, **near, "PATH": path}
 
 
 def ran(output: str) -> list[str]:

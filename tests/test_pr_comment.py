@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import IDENTITY, ROOT
 
 PNG = b"\x89PNG one"
 
@@ -29,12 +29,7 @@ class Repository:
         self.commit()
 
     def run(self, *command: str, code: int = 0) -> str:
-        who = {
-            f"GIT_{r}_{w}": "x@example.org"
-            for r in ("AUTHOR", "COMMITTER")
-            for w in ("NAME", "EMAIL")
-        }
-        environment = {**os.environ, **who, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, **IDENTITY, "PYTHONPATH": str(ROOT)}
         ended = subprocess.run(
             command, cwd=self.root, env=environment, capture_output=True, text=True, check=False
         )

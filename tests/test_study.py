@@ -1,13 +1,15 @@
 """Sets of experiments: what they ask exists, and what they give becomes a table."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import IDENTITY, ROOT
 
 from study.__main__ import Set, check_committed, git, load_sets, table
 from thaw.params import Params
@@ -74,6 +76,58 @@ def test_uncommitted_changes_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
     path.write_text("freeze: 20")
     with pytest.raises(SystemExit, match=r"M params\.yaml\nCommit it"):
         check_committed()
+
+
+TINY_SET = """tiny:
+  question: What is twice x?
+  stage: double
+  metrics: metrics.json
+  keep: ['y']
+  common: {b.c: [1, 2]}
+  runs: {one: {x: 1}, half: {x: 2.5}, word: {x: byte}, as-it-is: {}}
+"""
+TINY_PIPELINE = """stages:
+  double:
+    cmd: python double.py
+    deps: [double.py]
+    params: [x, b]
+    metrics: [metrics.json: {cache: false}]
+"""
+TINY_STAGE = """import json, yaml
+params = yaml.safe_load(open("params.yaml"))
+json.dump({"y": params["x"] * 2, "sum": sum(params["b"]["c"])}, open("metrics.json", "w"))
+"""
+
+
+@pytest.mark.slow
+def test_a_set_is_run_by_dvcs_queue_once_and_collected(tmp_path: Path) -> None:
+    """By the real queue, in a project whose stage takes no time."""
+    shutil.copytree(ROOT / "study", tmp_path / "study", ignore=shutil.ignore_patterns("*.csv"))
+    files = {"study/sets.yaml": TINY_SET, "dvc.yaml": TINY_PIPELINE, "double.py": TINY_STAGE}
+    files |= {"params.yaml": "x: 7\nb:\n  c:\n  - 0\n", ".gitignore": "__pycache__\n"}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, **IDENTITY, "PATH": path, "PYTHONPATH": str(ROOT)}
+
+    def run(*command: str) -> str:
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    dvc = (sys.executable, "-m", "dvc")
+    run("git", "init", "--quiet")
+    run(*dvc, "init", "--quiet")
+    run(*dvc, "repro", "--quiet")
+    run("git", "add", ".")
+    run("git", "commit", "--quiet", "--message", "x")
+    study = (sys.executable, "-m", "study", "tiny")
+    assert "tiny-half" in run(*study)
+    table = (tmp_path / "study/results/tiny.csv").read_text()
+    assert table == "run,y\none,2\nhalf,5.0\nword,bytebyte\nas-it-is,14\n"
+    assert "tiny-half" not in run(*study), "what ended is not run again"
 
 
 def test_an_unknown_set_is_refused() -> None:
