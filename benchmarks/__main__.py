@@ -4,7 +4,6 @@ Writes  benchmarks/results.csv, benchmarks/results.md (the full size only)
 """
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -17,7 +16,8 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from benchmarks.cases import ROOT, SIZES
+from benchmarks.apart import ROOT, run_apart
+from benchmarks.cases import SIZES
 from thaw.files import write_csv
 
 HERE = Path(__file__).parent
@@ -46,18 +46,6 @@ class Row(NamedTuple):
     def ratio(self) -> float:
         """How many times as fast thaw is."""
         return self.naive / self.thaw
-
-
-def measure(case: str, way: str, size: str) -> dict[str, float]:
-    """Run one measurement in a new process."""
-    command = [sys.executable, "-m", "benchmarks.cases", case, way, size]
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    ended = subprocess.run(
-        command, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False
-    )
-    if ended.returncode:
-        sys.exit(f"error: {' '.join(command[2:])} failed:\n{ended.stderr}")
-    return json.loads(ended.stdout.splitlines()[-1])
 
 
 def measure_no_op(way: str) -> dict[str, float]:
@@ -101,7 +89,7 @@ def measured(case: str, size: str) -> Iterator[Row]:
     ours = "openvino" if case.startswith("extraction") else "thaw"
     for repetition in range(REPETITIONS[size]):
         naive, thaw = (
-            measure_no_op(way) if case == "no-op" else measure(case, way, size)
+            measure_no_op(way) if case == "no-op" else run_apart("cases", case, way, size)
             for way in ("naive", ours)
         )
         extra = {name: round(value, 3) for name, value in thaw.items() if name != "seconds"}

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.transform import resize
 
+from benchmarks.apart import ROOT
 from thaw import activations, backbone, fashion_mnist, features, heads, images, inference, training
 from thaw.params import BACKBONE_LAYERS, Params, load_params
 from thaw.runtime import configure
 
-ROOT = Path(__file__).parents[1]
 FROZEN_EPOCHS, PARTIAL_EPOCHS = 50, 10
 PARTIAL_FREEZE = "conv4"
 

@@ -11,7 +11,6 @@ of its own, `python -m benchmarks.engines SIDE ENGINE BATCH`.
 
 import importlib.util
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +24,8 @@ from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from benchmarks.__main__ import machine
-from benchmarks.cases import ROOT, load
+from benchmarks.apart import ROOT, run_apart
+from benchmarks.cases import load
 from thaw import backbone, inference
 from thaw.params import load_params
 from thaw.runtime import configure
@@ -125,9 +125,7 @@ def main() -> None:
     ]
     naive: dict[int, float] = {}
     for side, engine, batch in sweep():
-        command = [sys.executable, "-m", "benchmarks.engines", str(side), engine, str(batch)]
-        ended = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-        found = json.loads(ended.stdout.splitlines()[-1])
+        found = run_apart("engines", str(side), engine, str(batch))
         speed = found["images_per_second"]
         times = speed / naive.setdefault(side, speed)
         lines.append(

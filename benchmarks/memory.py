@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.cases import ROOT
+from benchmarks.apart import ROOT
 
 SOME = {"train": 600, "validation": 100, "test": 200}
 """Images, where all would take hours."""

@@ -8,7 +8,6 @@ seconds, peak memory, bytes on disk. `python -m benchmarks.scaling COUNT` measur
 
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,11 +15,11 @@ from pathlib import Path
 
 from matplotlib import rc_context
 
+from benchmarks.apart import ROOT, run_apart
 from thaw.figures import COLOURS, MARKERS, STYLE, label_last, new_figure, save
 from thaw.files import write_csv
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent
 COUNTS = (1_000, 4_000, 16_000, 60_000)
 EPOCHS = 20
 COLUMNS = ("images", "features_seconds", "training_seconds", "peak_gb", "disk_gb")
@@ -63,9 +62,7 @@ def main() -> None:
     """Measure every size; write the table and the figure."""
     rows = []
     for count in COUNTS:
-        command = [sys.executable, "-m", "benchmarks.scaling", str(count)]
-        output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-        rows.append(json.loads(output.stdout.splitlines()[-1]))
+        rows.append(run_apart("scaling", str(count)))
         print(rows[-1], flush=True)
     write_csv(HERE / "scaling.csv", COLUMNS, [[round(row[c], 3) for c in COLUMNS] for row in rows])
     draw(rows, HERE / "scaling.png")

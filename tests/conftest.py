@@ -3,6 +3,8 @@
 import http.server
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -92,6 +94,15 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # Without its sandbox, which root cannot have: the pages are our own.
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+def refusal(*arguments: str) -> str:
+    """Run a module that must refuse its arguments; return what it says, which is no traceback."""
+    command = [sys.executable, "-m", *arguments]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
 
 
 @pytest.fixture

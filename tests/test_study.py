@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import IDENTITY, ROOT
+from conftest import IDENTITY, ROOT, refusal
 
 from study.__main__ import Set, check_committed, git, load_sets, table
 from thaw.params import Params
@@ -131,8 +131,4 @@ def test_a_set_is_run_by_dvcs_queue_once_and_collected(tmp_path: Path) -> None:
 
 
 def test_an_unknown_set_is_refused() -> None:
-    command = [sys.executable, "-m", "study", "nothing"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ended.returncode
-    assert "invalid choice: 'nothing'" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert "invalid choice: 'nothing'" in refusal("study", "nothing")

@@ -19,13 +19,13 @@ from thaw.evaluation import paired_difference, reliability
 from thaw.fashion_mnist import CLASS_NAMES
 from thaw.files import read_csv, read_json, remedy, write_csv
 from thaw.images import Images, open_images
+from thaw.params import BACKBONE_LAYERS
 
 Metrics = Mapping[str, Any]
 MODES = {"frozen": "train-frozen", "partial": "train-partial", "full": "train-full"}
 """Each mode's stage, in the order in which they thaw."""
 MISTAKES = 10
 DIGITS = 4
-ALL_LAYERS = 175
 CURVE = {
     "trainable": "parameters_trainable",
     "cost": "training_multiplications",
@@ -42,14 +42,12 @@ class Answers:
     """What a mode's models say of the test images; the first row is the saved model's.
 
     Attributes:
-        seeds: (seeds,).
         actual: (images,) int64, 0..9.
         predicted: (seeds, images) int64, 0..9.
         confidence: (seeds, images) float64, the predicted class' probability.
 
     """
 
-    seeds: NDArray[np.int64]
     actual: NDArray[np.int64]
     predicted: NDArray[np.int64]
     confidence: NDArray[np.float64]
@@ -105,7 +103,7 @@ def read_answers(path: Path) -> Answers:
     if not rows or (actual != actual[0]).any():
         raise ValueError(f"{path}: every seed must have the same images")
     confidence = np.array([[float(row["confidence"]) for row in of] for of in by_seed.values()])
-    return Answers(np.array(list(by_seed)), actual[0], predicted, confidence)
+    return Answers(actual[0], predicted, confidence)
 
 
 def _check(answers: Answers, metrics: Metrics, test: Images, mode: str) -> None:
@@ -148,7 +146,7 @@ def _caption(metrics: Metrics, input_range: str) -> str:
 
 def cell_name(row: Mapping[str, str]) -> str:
     """Return a cell of cells.csv in words."""
-    frozen = "" if int(row["freeze"]) == ALL_LAYERS else f"freeze {row['freeze']}, "
+    frozen = "" if int(row["freeze"]) == BACKBONE_LAYERS else f"freeze {row['freeze']}, "
     statistics = row["statistics"]
     kind = statistics if statistics.startswith("momentum") else f"{statistics} statistics"
     return f"{frozen}{row['input_range']} input, {kind}"

@@ -13,14 +13,14 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from matplotlib.image import imsave
 
-from thaw.drawing import ALL_LAYERS, MODES, Metrics, cell_name
+from thaw.drawing import MODES, Metrics, cell_name
 from thaw.errors import ThawError
 from thaw.evaluation import key
 from thaw.fashion_mnist import CLASS_NAMES, FILES
 from thaw.figures import SHOWN_SIZE
 from thaw.files import read_csv, read_json, remedy, sha256
 from thaw.images import open_images
-from thaw.params import load_params
+from thaw.params import BACKBONE_LAYERS, load_params
 
 NOTICES = {
     "random": "No pretrained weights were used: ResNet50 starts from random weights, so these "
@@ -65,7 +65,10 @@ def render(root: Path, plots: Path, template: str) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(thousands=thousands, decimals=decimals)
-    environment.globals.update(picture=lambda path: data_url(plots / path))
+    environment.globals.update(
+        picture=lambda path: data_url(plots / path),
+        test_pictures=lambda seen: _pictures(root, seen),
+    )
     try:
         return environment.get_template(template).render(context(root, plots))
     except (KeyError, ValueError, UndefinedError) as error:
@@ -80,7 +83,6 @@ def context(root: Path, plots: Path) -> dict[str, Any]:
     modes = {mode: metrics[mode] for mode in MODES}
     differences = read_csv(plots / "modes/differences.csv")
     cells = read_csv(plots / "diagnose/cells.csv")
-    seen = read_csv(plots / "modes/before_after.csv")
     curve = plots / "study/curve.csv"
     return {
         "notice": NOTICES.get(metrics["baseline"]["weights"].partition(" ")[0], ""),
@@ -94,7 +96,7 @@ def context(root: Path, plots: Path) -> dict[str, Any]:
         "causes": list(causes(cells)),
         "modes": modes,
         "stages": MODES,
-        "seen": list(zip(_pictures(root, seen), seen, strict=True)),
+        "seen": read_csv(plots / "modes/before_after.csv"),
         "classes": {
             name: [modes[mode].get(f"test_accuracy_{key(name)}") for mode in MODES]
             for name in CLASS_NAMES
@@ -129,7 +131,7 @@ def causes(cells: Sequence[Mapping[str, str]]) -> Iterator[str]:
         reached = [float(cell["validation_accuracy"]) for cell in (right, other, unit, both)]
         by_other, by_unit, by_both = (value - reached[0] for value in reached[1:])
         name = other["statistics"] if freeze == 0 else f"{other['statistics']} statistics"
-        where = {ALL_LAYERS: "the whole base frozen", 0: "nothing frozen"}
+        where = {BACKBONE_LAYERS: "the whole base frozen", 0: "nothing frozen"}
         verdict = f"the larger cause is {'the input' if by_unit < by_other else name}"
         if min(by_unit, by_other) > -NOISE:
             verdict = "neither alone costs more than chance may"
