@@ -10,10 +10,12 @@ from DVC's cache.
 
 import argparse
 import fnmatch
+import itertools
 import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,11 @@ from thaw.files import write_csv
 HERE = Path(__file__).parent
 DVC = (sys.executable, "-m", "dvc")
 Overrides = dict[str, Any]
+RESULTS = ("dvc.lock", "metrics", "plots", "report", "study/results")
+PENDING = ("Queued", "Running")
+COMMIT_DIGITS = 10
+SECONDS_BETWEEN_LOOKS = 20
+"""At DVC's queue, each of which takes a second of a core."""
 
 
 class Set(BaseModel):
@@ -67,8 +74,12 @@ def finished(name: str, chosen: Set) -> dict[str, str]:
 
 
 def check_committed() -> None:
-    """End the process where the working tree is not what experiments would be known by: HEAD."""
-    if changed := git("status", "--porcelain", "--untracked-files=no", "--", ":!study/results"):
+    """End the process where the working tree is not what experiments would be known by: HEAD.
+
+    Results may differ: they do on another processor, and after a set.
+    """
+    code = (f":!{path}" for path in RESULTS)
+    if changed := git("status", "--porcelain", "--untracked-files=no", "--", *code):
         sys.exit(
             "error: experiments are known by the commit that they come from. Not in it are:\n"
             f"{changed}\nCommit it, or put it aside with git stash."
@@ -77,16 +88,11 @@ def check_committed() -> None:
 
 def run(name: str, chosen: Set, jobs: int) -> None:
     """Queue what has not ended yet, and run the queue to its end."""
-    missing = [run for run in chosen.runs if run not in finished(name, chosen)]
-    for experiment in missing:
-        queued = f"{name}-{experiment}"
-        # What a stopped run left; most often nothing, which DVC calls an error.
-        subprocess.run((*DVC, "queue", "remove", queued), capture_output=True, check=False)
-        changes = [part for change in chosen.overrides(experiment) for part in ("-S", change)]
-        dvc("exp", "run", "--queue", "--name", queued, *changes, chosen.stage)
-    if missing:
+    if missing := [run for run in chosen.runs if run not in finished(name, chosen)]:
+        enqueue(name, chosen, missing)
         try:
-            dvc("exp", "run", "--run-all", "--jobs", str(jobs))
+            dvc("queue", "start", "--jobs", str(jobs))
+            follow(name, chosen)
         except KeyboardInterrupt:
             dvc("queue", "stop", "--kill")  # or the workers would go on by themselves
             sys.exit("stopped; run it again to go on")
@@ -97,10 +103,65 @@ def run(name: str, chosen: Set, jobs: int) -> None:
         )
 
 
+def enqueue(name: str, chosen: Set, missing: list[str]) -> None:
+    """Queue runs, but for those that live workers of a stopped study still have before them."""
+    waiting, alive = queue()
+    for experiment in missing:
+        queued = f"{name}-{experiment}"
+        if queued in waiting:
+            if alive:
+                continue
+            # For nobody: what a killed worker, or a stopped run, left. What does not run cannot
+            # be killed, which DVC calls an error.
+            for leave in ("kill", "remove"):
+                subprocess.run((*DVC, "queue", leave, queued), capture_output=True, check=False)
+        changes = [part for change in chosen.overrides(experiment) for part in ("-S", change)]
+        dvc("exp", "run", "--queue", "--name", queued, *changes, chosen.stage)
+
+
+def follow(name: str, chosen: Set) -> None:
+    """Say which experiment has ended, until all have or nobody works on them any more.
+
+    Not `dvc exp run --run-all`: where a worker was killed before, that waits for ever for it.
+    """
+    shown: set[str] = set()
+    idle = 0
+    for second in itertools.count(1):
+        ended = finished(name, chosen)
+        for run in ended.keys() - shown:
+            shown.add(run)
+            print(f"{len(shown)} of {len(chosen.runs)}: {name}-{run}", flush=True)
+        if len(ended) == len(chosen.runs):
+            return
+        if second % SECONDS_BETWEEN_LOOKS == 0:
+            waiting, alive = queue()
+            busy = alive and any(f"{name}-{run}" in waiting for run in chosen.runs)
+            idle = 0 if busy else idle + 1
+            if idle == 2:  # one look may fall between two experiments
+                return
+        time.sleep(1)
+
+
+def queue() -> tuple[set[str], bool]:
+    """Return the names of experiments that wait or run, and whether a worker of DVC's lives."""
+    said = subprocess.run((*DVC, "queue", "status"), check=True, capture_output=True, text=True)
+    return pending(said.stdout), "Worker status: 0 active, 0 idle" not in said.stdout
+
+
+def pending(status: str) -> set[str]:
+    """Return the names that `dvc queue status` shows as waiting or running.
+
+    A name may stand there several times: it ended at earlier commits, too.
+    """
+    rows = [line.split() for line in status.splitlines()]
+    # Each has a hash, perhaps a name, a time and a state.
+    return {row[1] for row in rows if len(row) > 3 and row[-1] in PENDING}
+
+
 def collect(name: str, chosen: Set) -> Path:
     """Write a set's table."""
     rows = [
-        {"run": run, **row}
+        {"run": run, **row, **origin(reference)}
         for run, reference in finished(name, chosen).items()
         for row in table(chosen, json.loads(git("show", f"{reference}:{chosen.metrics}")))
     ]
@@ -110,6 +171,13 @@ def collect(name: str, chosen: Set) -> Path:
     path = HERE / "results" / f"{name}.csv"
     write_csv(path, columns, [[row[column] for column in columns] for row in rows])
     return path
+
+
+def origin(reference: str) -> dict[str, Any]:
+    """Return what, besides the set, an experiment's numbers depend on."""
+    params = yaml.safe_load(git("show", f"{reference}:params.yaml"))
+    commit = reference.removeprefix("refs/exps/").replace("/", "", 1)[:COMMIT_DIGITS]
+    return {"seed": params["seed"], "threads": params["threads"], "commit": commit}
 
 
 def table(chosen: Set, metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -150,7 +218,7 @@ def main() -> None:
     sets = load_sets()
     parser = argparse.ArgumentParser(prog="python -m study")
     parser.add_argument("set", choices=sets, metavar="SET", help=", ".join(sets))
-    parser.add_argument("--jobs", type=int, default=1, help="experiments at a time")
+    parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (default: 2)")
     parser.add_argument("--collect", action="store_true", help="run nothing, write the table")
     options = parser.parse_args()
     chosen = sets[options.set]

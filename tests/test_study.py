@@ -3,15 +3,19 @@
 import os
 import re
 import shutil
-import subprocess
+import signal
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import IDENTITY, ROOT, refusal
+from conftest import ROOT, refusal
 
-from study.__main__ import Set, check_committed, git, load_sets, table
+from reliability.project import Project
+from study.__main__ import Set, check_committed, git, load_sets, pending, table
 from thaw.params import Params
 
 SETS = load_sets()
@@ -67,11 +71,13 @@ def test_metrics_that_name_their_row() -> None:
 
 def test_uncommitted_changes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "params.yaml"
+    path, lock = tmp_path / "params.yaml", tmp_path / "dvc.lock"
     path.write_text("freeze: 10")
+    lock.write_text("one")
     who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
     for command in (("init", "--quiet"), ("add", "."), (*who, "commit", "--quiet", "-m", "x")):
         git(*command)
+    lock.write_text("as another processor has it")
     check_committed()
     path.write_text("freeze: 20")
     with pytest.raises(SystemExit, match=r"M params\.yaml\nCommit it"):
@@ -93,41 +99,89 @@ TINY_PIPELINE = """stages:
     params: [x, b]
     metrics: [metrics.json: {cache: false}]
 """
-TINY_STAGE = """import json, yaml
+TINY_STAGE = """import json, os, time, yaml
+while os.path.exists(os.environ.get("HOLD", "")):
+    time.sleep(0.1)
 params = yaml.safe_load(open("params.yaml"))
 json.dump({"y": params["x"] * 2, "sum": sum(params["b"]["c"])}, open("metrics.json", "w"))
 """
 
 
-@pytest.mark.slow
-def test_a_set_is_run_by_dvcs_queue_once_and_collected(tmp_path: Path) -> None:
-    """By the real queue, in a project whose stage takes no time."""
+STATUS = """Task     Name     Created    Status
+8cbed86  tiny-a   11:58 AM   Running
+f652073  tiny-b   11:58 AM   Queued
+a50ee31           07:57 AM   Queued
+1eb7293  tiny-a   07:57 AM   Success
+7415249  tiny-c   07:57 AM   Failed
+
+Worker status: 1 active, 0 idle
+"""
+
+
+def test_what_waits_is_told_from_what_ended_at_earlier_commits() -> None:
+    assert pending(STATUS) - {"07:57"} == {"tiny-a", "tiny-b"}
+
+
+STUDY = (sys.executable, "-m", "study", "tiny")
+TINY_ROWS = ("one,2", "half,5.0", "word,bytebyte", "as-it-is,14")
+
+
+def tiny_table(tiny: Project) -> str:
+    """The whole set's table: what was kept, then seed, threads and commit."""
+    commit = tiny.run("git", "rev-parse", "HEAD")[:10]
+    return "run,y,seed,threads,commit\n" + "".join(f"{row},3,1,{commit}\n" for row in TINY_ROWS)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Project:
+    """Return a project whose stage takes no time, with a set of four experiments."""
     shutil.copytree(ROOT / "study", tmp_path / "study", ignore=shutil.ignore_patterns("*.csv"))
     files = {"study/sets.yaml": TINY_SET, "dvc.yaml": TINY_PIPELINE, "double.py": TINY_STAGE}
-    files |= {"params.yaml": "x: 7\nb:\n  c:\n  - 0\n", ".gitignore": "__pycache__\n"}
+    files |= {
+        "params.yaml": "seed: 3\nthreads: 1\nx: 7\nb:\n  c:\n  - 0\n",
+        ".gitignore": "__pycache__\n/hold\n",
+    }
     for name, content in files.items():
         (tmp_path / name).write_text(content)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, **IDENTITY, "PATH": path, "PYTHONPATH": str(ROOT)}
+    project = Project(tmp_path)
+    project.run("git", "init", "--quiet")
+    project.dvc("init", "--quiet")
+    project.reproduce()
+    return project
 
-    def run(*command: str) -> str:
-        ended = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        return ended.stdout
 
-    dvc = (sys.executable, "-m", "dvc")
-    run("git", "init", "--quiet")
-    run(*dvc, "init", "--quiet")
-    run(*dvc, "repro", "--quiet")
-    run("git", "add", ".")
-    run("git", "commit", "--quiet", "--message", "x")
-    study = (sys.executable, "-m", "study", "tiny")
-    assert "tiny-half" in run(*study)
-    table = (tmp_path / "study/results/tiny.csv").read_text()
-    assert table == "run,y\none,2\nhalf,5.0\nword,bytebyte\nas-it-is,14\n"
-    assert "tiny-half" not in run(*study), "what ended is not run again"
+@pytest.mark.slow
+def test_a_set_is_run_by_dvcs_queue_once_and_collected(tiny: Project) -> None:
+    here = {"PYTHONPATH": str(ROOT)}
+    said = tiny.run(*STUDY, changes=here)
+    assert "4 of 4" in said
+    assert "tiny-half" in said
+    assert (tiny.root / "study/results/tiny.csv").read_text() == tiny_table(tiny)
+    assert "tiny-half" not in tiny.run(*STUDY, changes=here), "what ended is not run again"
+
+
+@pytest.mark.slow
+def test_a_set_goes_on_after_its_workers_were_killed(tiny: Project) -> None:
+    hold = tiny.root / "hold"
+    hold.touch()
+    here = {"PYTHONPATH": str(ROOT), "HOLD": str(hold)}
+    with ThreadPoolExecutor() as pool:
+        cut = pool.submit(tiny.run, *STUDY, changes=here, code=1)
+        wait_for(lambda: tiny.dvc("queue", "status").count("Running") == 2)
+        for path in (tiny.root / ".dvc/tmp/exps/celery").glob("*.pid"):
+            os.kill(int(path.read_text()), signal.SIGKILL)
+        assert "did not end: one, half, word, as-it-is" in cut.result()
+    hold.unlink()
+    assert "4 of 4" in tiny.run(*STUDY, changes=here)
+    assert (tiny.root / "study/results/tiny.csv").read_text() == tiny_table(tiny)
+
+
+def wait_for(condition: Callable[[], bool], seconds: int = 120) -> None:
+    """Return when a condition holds; fail after a while."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(1)
 
 
 def test_an_unknown_set_is_refused() -> None:
