@@ -9,7 +9,9 @@
 #                       make bench-memory: what each stage takes
 # make pr-comment BASE=main   what this changes, as Markdown
 # make browser          chromium, for the tests of report.html, where root may install it
-# make lock             requirements.lock anew, from pyproject.toml
+# make reliability      bytes, faults, disks, queue, mutations at length, hours: docs/reliability.md
+# make audit            known vulnerabilities in requirements.lock; needs the network
+# make lock             requirements.lock and versions.yaml anew, from pyproject.toml
 # make pretrain         the bundled weights anew, hours long; goes on where it was stopped
 # make test-pretrain    the tests of that
 PYTHON ?= python3
@@ -23,7 +25,7 @@ PRETRAIN_STAMP := $(PRETRAIN_VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test test-slow lint lock setup bench bench-quick bench-engines bench-memory bench-scaling study curve
-.PHONY: notebook compare browser pr-comment pretrain test-pretrain
+.PHONY: reliability audit notebook compare browser pr-comment pretrain test-pretrain
 .DELETE_ON_ERROR:
 
 repro: setup
@@ -40,6 +42,18 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit:
+	$(PYTHON) -m venv --clear $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(VENV)/audit/bin/pip-audit --require-hashes --disable-pip --requirement requirements.lock
+
+reliability: setup
+	$(BIN)/python -m reliability.same_bytes
+	$(BIN)/python -m reliability.faults
+	$(BIN)/python -m reliability.disks
+	$(BIN)/python -m reliability.queued
+	$(BIN)/python -m reliability.mutations
 
 setup: $(STAMP)
 
@@ -107,3 +121,4 @@ $(PRETRAIN_STAMP): $(STAMP) requirements.lock pretrain/requirements.txt
 lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
+	$(BIN)/python -m tools.versions

@@ -158,15 +158,14 @@ def partial(way: str, count: int, epochs: int) -> Job:
     some = load(32, count)
 
     def fit(part: images.Images, run_epochs: int) -> float:
-        parts = {"train": part}
         with tempfile.TemporaryDirectory() as name:
-            root = Path(name)
-            with activations.cached(root, prefix, 32, "byte", parts, params.engine) as readers:
-                read: Callable[..., Any] = readers["train"]
-                begin = time.perf_counter()
-                batches = training.Batches(read, part.labels, batch, 0)
-                model.fit(batches, epochs=run_epochs, shuffle=False, verbose=0)
-                return time.perf_counter() - begin
+            readers = activations.cached(
+                Path(name), prefix, 32, "byte", {"train": part}, params.engine
+            )
+            begin = time.perf_counter()
+            batches = training.Batches(readers["train"], part.labels, batch, 0)
+            model.fit(batches, epochs=run_epochs, shuffle=False, verbose=0)
+            return time.perf_counter() - begin
 
     def work(_: Any) -> dict[str, float]:
         begin = time.perf_counter()

@@ -21,12 +21,6 @@ from thaw.params import Params
 from thaw.runtime import configure
 
 ROOT = Path(__file__).parents[1]
-IDENTITY = {
-    f"GIT_{role}_{what}": "tester@example.org"
-    for role in ("AUTHOR", "COMMITTER")
-    for what in ("NAME", "EMAIL")
-}
-"""Who commits in scratch repositories, for the environment of git and DVC."""
 # As every stage does first; TensorFlow takes its thread pools from the first that asks.
 configure(seed=0, threads=2)
 

@@ -1,5 +1,4 @@
 import re
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import keras
@@ -93,25 +92,17 @@ def test_the_cut_is_read_in_any_order(base: keras.Model, project: Path, count: i
     images = open_images(project / "data/images", SMALL, "train")
     prefix, suffix = backbone.split(base, count)
     which = np.array([7, 3, 50])
-    with cached(project, prefix, SMALL, "byte", {"train": images}, "keras") as read:
-        outputs = read["train"](which)
+    read = cached(project, prefix, SMALL, "byte", {"train": images}, "keras")
+    outputs = read["train"](which)
     assert len(outputs) == (2 if count == 20 else 1)
     whole = backbone.image_model(base, SMALL, "byte")
     expected = whole.predict(images.batch(which), verbose=0)
     np.testing.assert_allclose(suffix.predict(outputs, verbose=0), expected, rtol=1e-4, atol=1e-5)
 
 
-def interrupted(block: AbstractContextManager[object], folder: Path) -> None:
-    with block:
-        assert list(folder.iterdir())
-        raise KeyboardInterrupt
-
-
-def test_nothing_is_left_after_an_error(base: keras.Model, project: Path) -> None:
+def test_a_killed_run_leaves_nothing_on_the_disk(base: keras.Model, project: Path) -> None:
     prefix, _ = backbone.split(base, 60)
     images = open_images(project / "data/images", SMALL, "test")
-    with pytest.raises(KeyboardInterrupt):
-        interrupted(
-            cached(project, prefix, SMALL, "byte", {"test": images}, "keras"), project / ".thaw"
-        )
-    assert not list((project / ".thaw").iterdir())
+    read = cached(project, prefix, SMALL, "byte", {"test": images}, "keras")
+    assert not list((project / ".thaw").iterdir()), "while it runs, too"
+    assert read["test"](np.array([0]))[0].any()

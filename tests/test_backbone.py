@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -6,7 +7,6 @@ import pytest
 import tensorflow as tf
 
 from thaw import backbone, weights
-from thaw.backbone import BatchStatisticsNormalization
 from thaw.heads import build_head
 from thaw.params import BACKBONE_LAYERS, BLOCKS, Head, Params
 
@@ -122,7 +122,7 @@ def test_frozen_weights_are_the_same_bits_after_fit(
 
 
 def test_batch_statistics_by_hand() -> None:
-    layer = BatchStatisticsNormalization(epsilon=0.0)
+    layer = backbone.BatchNormalization(epsilon=0.0)
     layer.build((None, 2))
     layer.set_weights([np.array(w, "float32") for w in ([2, 1], [1, 0], [10, 20], [4, 25])])
     layer.trainable = False
@@ -178,6 +178,22 @@ def test_a_matrix_convolution_is_a_convolution(side: int, kernel: int, strides: 
     for one, other in zip(*results, strict=True):
         assert one.shape == other.shape
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "option", [{"activation": "relu"}, {"groups": 2}, {"dilation_rate": 2}, {"use_bias": False}]
+)
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_what_a_matrix_product_would_leave_out_is_left_to_keras(
+    kernel: int, option: dict[str, Any]
+) -> None:
+    images = np.random.default_rng(0).normal(size=(4, 2, 2, 4)).astype(np.float32)
+    plain = keras.layers.Conv2D(6, kernel, padding="same", **option)
+    expected = plain(images)
+    layer = backbone.Conv2D.from_config(plain.get_config())
+    layer.build(images.shape)
+    layer.set_weights(plain.get_weights())
+    np.testing.assert_allclose(layer(images), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_network_for_training_is_the_network() -> None:

@@ -1,18 +1,28 @@
 """Files damaged at random: one clear message each, never another error, within seconds."""
 
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
+import keras
 import pytest
 import yaml
-from conftest import ROOT, read_entries
-from hypothesis import HealthCheck, given, settings
+from conftest import ROOT, read_entries, small_params
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from keras.src.legacy.saving import legacy_h5_format
+from report_project import make, write_study
 
+from stages import report
+from thaw import hdf5, weights
 from thaw.errors import ThawError
 from thaw.fashion_mnist import read_idx
+from thaw.files import sha256
 from thaw.params import load_params
 
 TEXT = (ROOT / "params.yaml").read_text()
@@ -26,6 +36,7 @@ def often(examples: int) -> settings:
         derandomize=True,
         database=None,
         deadline=None,
+        phases=[Phase.generate],  # without making a failing example small, which takes minutes
         suppress_health_check=QUIET,
     )
 
@@ -150,3 +161,157 @@ def test_an_idx_header_that_claims_too_much(tmp_path: Path, claim: tuple[int, in
     path.write_bytes(b"\x00\x00\x08\x03" + struct.pack(">III", *claim) + bytes(24))
     with pytest.raises(ThawError, match="truncated or too long"):
         read_idx(path)
+
+
+def damaged(content: bytes, damages: list[tuple[float, int, bytes]]) -> bytes:
+    """Return bytes with pieces replaced: where, of 0 to 1; how many bytes; by what."""
+    for where, cut, piece in damages:
+        start = int(where * len(content))
+        content = content[:start] + piece + content[start + cut :]
+    return content
+
+
+PLACES = st.floats(0, 1)
+BYTES = st.one_of(
+    *(st.tuples(PLACES, st.just(size), st.binary(min_size=size, max_size=size)) for size in (1, 8)),
+    st.tuples(PLACES, st.just(8), st.sampled_from((bytes(8), b"\xff" * 8))),
+    st.tuples(PLACES, st.integers(0, 300), st.binary(max_size=50)),
+)
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    """A network small enough that most of its file is structure."""
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(5, name="predictions"),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def weights_files(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Its weights in both layouts."""
+    folder = tmp_path_factory.mktemp("weights")
+    network.save_weights(folder / "keras3.weights.h5")
+    with h5py.File(folder / "legacy.h5", "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, network)
+    return [path.read_bytes() for path in sorted(folder.iterdir())]
+
+
+@pytest.mark.slow
+@often(300)
+@given(layout=st.integers(0, 1), damages=st.lists(BYTES, min_size=1, max_size=20))
+def test_damaged_weights_files(
+    tmp_path: Path,
+    network: keras.Model,
+    weights_files: list[bytes],
+    layout: int,
+    damages: list[tuple[float, int, bytes]],
+) -> None:
+    """Byte by byte: whoever reads on after this finds no crash, no circle, no other error."""
+    path = tmp_path / "some.h5"
+    path.write_bytes(damaged(weights_files[layout], damages))
+    if flaw := hdf5.flaw(path):
+        assert "Traceback" not in flaw
+        assert "\n" not in flaw
+        return
+    message = refusal(lambda: weights.assign(network, weights.read_layers(path, network), path))
+    assert not message or "some.h5" in message
+
+
+@pytest.mark.parametrize("layout", [0, 1])
+def test_a_whole_weights_file_has_no_flaw(
+    tmp_path: Path, weights_files: list[bytes], layout: int
+) -> None:
+    path = tmp_path / "some.h5"
+    path.write_bytes(weights_files[layout])
+    assert hdf5.flaw(path) == ""
+
+
+def test_a_flaw_is_one_line_whatever_the_limits_of_the_system(tmp_path: Path) -> None:
+    path = tmp_path / "some.h5"
+    path.write_bytes(b"no HDF5")
+    for limit in ("unlimited", "1500000"):  # KB of address space
+        command = f"ulimit -v {limit} && exec {sys.executable} {hdf5.__file__} {path}"
+        ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+        assert ended.returncode == 1
+        assert "signature not found" in ended.stderr
+        assert ended.stderr.count("\n") == 1
+
+
+def test_a_weights_file_that_would_fill_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "some.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("layers/conv2d/vars/0", (1 << 31, 64), "float32", chunks=(1, 64))
+    assert path.stat().st_size < 10_000
+    assert "bytes of memory" in hdf5.flaw(path)
+
+
+def test_a_file_that_cannot_be_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5, "SECONDS", 1)
+    os.mkfifo(tmp_path / "endless.h5")
+    assert hdf5.flaw(tmp_path / "endless.h5") == "reading does not end within 1 s"
+
+
+def test_a_file_that_crashes_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = tmp_path / "crashes"
+    reader.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    reader.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(reader))
+    assert hdf5.flaw(tmp_path / "any.h5") == "the HDF5 library crashes on it (signal 11)"
+
+
+TEXTS = st.one_of(
+    st.tuples(PLACES, st.integers(0, 12), st.binary(max_size=6)),
+    st.tuples(
+        PLACES,
+        st.integers(0, 4),
+        st.sampled_from(
+            (b"nan", b"-1", b"1e999", b"9" * 400, b",", b'"', b"\n", b"{", b"null", b"[]", b"\0")
+        ),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def report_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose report can be made, studies among its results."""
+    root = make(tmp_path_factory.mktemp("report"), small_params(read_entries()))
+    write_study(root)
+    report.main(root)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Glyph")  # a character that the font lacks is no damage
+@often(200)
+@given(data=st.data(), damages=st.lists(TEXTS, min_size=1, max_size=3))
+def test_damaged_inputs_of_the_report(
+    report_inputs: Path, data: st.DataObject, damages: list[tuple[float, int, bytes]]
+) -> None:
+    """Any CSV or JSON; where the report is refused, the old one stays."""
+    root = report_inputs
+    inputs = [*root.glob("metrics/*.json"), *root.glob("data/results/**/*.csv")]
+    path = data.draw(st.sampled_from(sorted([*inputs, *root.glob("study/**/*.csv")])))
+    before, content = outputs(root), path.read_bytes()
+    path.write_bytes(damaged(content, damages))
+    try:
+        message = refusal(lambda: report.main(root))
+    finally:
+        path.write_bytes(content)
+    if message:
+        assert outputs(root) == before
+        assert ("git checkout" if "study" in path.parts else "dvc repro") in message
+
+
+def outputs(root: Path) -> dict[Path, str]:
+    """Return the digest of each file that the report consists of."""
+    files = [path for name in ("plots", "report") for path in (root / name).rglob("*.*")]
+    return {path: sha256(path) for path in files if path.is_file()}

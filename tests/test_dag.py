@@ -14,9 +14,12 @@ from pathlib import Path
 import keras
 import pytest
 import yaml
-from conftest import IDENTITY, ROOT, needs_browser
+from conftest import ROOT, needs_browser
 from playwright.sync_api import Browser
 
+from reliability import disks, faults, same_bytes
+from reliability.project import Project, create, environment
+from reliability.queued import queued
 from thaw import weights
 from thaw.files import sha256
 from thaw.mirrors import FOLDER_VARIABLE
@@ -24,40 +27,9 @@ from thaw.mirrors import FOLDER_VARIABLE
 pytestmark = pytest.mark.slow
 METRICS = [f"metrics/{name}.json" for name in ("baseline", "diagnose", "frozen", "full", "partial")]
 MODEL = "data/models/partial.weights.h5"
-DVC = (sys.executable, "-m", "dvc")
-TINY_TRAINING = {"images": 40, "epochs": 2, "batch_size": 20}
-
-
-class Project:
-    """A copy of this project in a folder of its own, with a cache of its own and small params."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def run(self, *command: str, code: int = 0) -> str:
-        ended = subprocess.run(
-            command, cwd=self.root, env=environment(), capture_output=True, text=True, check=False
-        )
-        assert ended.returncode == code, ended.stdout + ended.stderr
-        return ended.stdout + ended.stderr
-
-    def dvc(self, *arguments: str, code: int = 0) -> str:
-        return self.run(*DVC, *arguments, code=code)
-
-    def commit(self) -> None:
-        self.run("git", "add", "--all")
-        self.run("git", "commit", "--quiet", "--allow-empty", "--message", "results")
-
-    def reset(self) -> None:
-        self.run("git", "checkout", "--quiet", "--force", "HEAD")
-        self.dvc("checkout", "--force", "--quiet")
-
-
-def environment() -> dict[str, str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    raw = ROOT / "data/raw"
-    near = {FOLDER_VARIABLE: str(raw)} if raw.is_dir() else {}
-    return {**os.environ, **IDENTITY, **near, "PATH": path}
+NEEDS_NAMESPACE = pytest.mark.skipif(
+    not disks.usable(), reason="no process may have a mount namespace of its own"
+)
 
 
 def ran(output: str) -> list[str]:
@@ -65,36 +37,11 @@ def ran(output: str) -> list[str]:
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
 
 
-def tiny() -> dict[str, object]:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["samples"] |= {"train": 100, "validation": 40, "test": 40}
-    params["weights"] = "random"
-    params |= {"baseline": {"image_size": 48, "images": 10, "linear_images": 50}, "freeze": 10}
-    for mode in ("train_frozen", "train_full", "train_partial"):
-        params[mode] |= TINY_TRAINING
-    params["train_partial"]["epochs"] = 3
-    params["diagnose"] |= {"images": 20, "validation_images": 20, "epochs": 1}
-    return params
-
-
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """The project after its first `dvc repro`, committed, and what that printed."""
-    root = tmp_path_factory.mktemp("project")
-    listed = subprocess.check_output(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
-    )
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
-    (root / "params.yaml").write_text(yaml.safe_dump(tiny(), sort_keys=False))
-    project = Project(root)
-    project.run("git", "init", "--quiet", "--initial-branch", "main")
-    project.commit()
-    output = project.dvc("repro")
-    project.commit()
-    return project, output
+    project = create(tmp_path_factory.mktemp("project"))
+    return project, project.reproduce()
 
 
 @pytest.fixture
@@ -157,18 +104,43 @@ def test_another_seed_repeats_no_extraction(project: Project) -> None:
 
 
 def test_a_queue_with_two_workers_succeeds(project: Project) -> None:
-    project.dvc("exp", "run", "--queue", "--set-param", "freeze=10,20,conv3")
-    project.dvc("queue", "start", "--jobs", "2")
-    deadline = time.monotonic() + 900
-    status = project.dvc("queue", "status")
-    while "Running" in status or "Queued" in status:
-        assert time.monotonic() < deadline, status
-        time.sleep(5)
-        status = project.dvc("queue", "status")
-    assert status.count("Success") == 3, status
+    assert queued(project, range(20, 23)) == 3
     table = project.dvc("exp", "show", "--csv")
     assert "metrics/partial.json:test_accuracy" in table
-    assert "conv3" in table
+    assert "freeze-21" in table
+
+
+@pytest.mark.skipif("all at once" not in same_bytes.usable(), reason="taskset is Linux's")
+def test_other_circumstances_give_the_same_bytes(project: Project) -> None:
+    assert same_bytes.difference(project, same_bytes.CONDITIONS["all at once"]) == ""
+
+
+@pytest.mark.parametrize("name", faults.SIGNALS)
+@pytest.mark.parametrize(
+    ("stage", "after"), [("preprocess", 0.5), ("features", 4), ("train-full", 6)]
+)
+def test_a_stage_that_is_cut_short_is_made_up_for(
+    project: Project, stage: str, after: float, name: str
+) -> None:
+    assert faults.disturb(project, stage, faults.SIGNALS[name], after)
+    assert faults.recovers(project) == ""
+
+
+@NEEDS_NAMESPACE
+def test_a_disk_that_is_full_or_read_only_loses_nothing() -> None:
+    command = (sys.executable, "-m", "reliability.disks", "--times", "1", "--stages")
+    said = Project(ROOT).run(*command, "train-partial")
+    assert "| train-partial | full | 1 | 1 |\n| train-partial | read-only | 1 | 1 |" in said
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(project: Project) -> None:
+    both = [faults.start(project, "train-full") for _ in range(2)]
+    said = {running.communicate()[0].decode(): running.returncode for running in both}
+    assert 0 in said.values()
+    for of_one, code in said.items():
+        assert code == 0 or re.search("is busy|Unable to acquire lock", of_one)
+        assert "Traceback" not in of_one
+    assert faults.recovers(project) == ""
 
 
 def test_a_fresh_clone_is_up_to_date(project: Project, tmp_path: Path) -> None:
@@ -264,7 +236,10 @@ def test_dvcs_plots_page_needs_no_network(project: Project, browser: Browser) ->
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="apt-get is Debian's")
-def test_debians_package_delivers_the_published_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("container", [(), pytest.param(disks.NAMESPACE, marks=NEEDS_NAMESPACE)])
+def test_debians_package_delivers_the_published_bytes(
+    tmp_path: Path, container: tuple[str, ...]
+) -> None:
     script = (
         "from pathlib import Path; from thaw.fashion_mnist import load; "
         "from thaw.mirrors import download, mirrors; "
@@ -274,6 +249,6 @@ def test_debians_package_delivers_the_published_bytes(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop(FOLDER_VARIABLE, None)
     said = subprocess.check_output(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, text=True
+        [*container, sys.executable, "-c", script], cwd=tmp_path, env=environment, text=True
     )
     assert said.splitlines() == ["Debian (package dataset-fashion-mnist)", "72.94 10000"]

@@ -79,11 +79,12 @@ def test_seeds_by_hand() -> None:
 
 
 def test_a_paired_interval_is_that_of_the_discordant_images() -> None:
-    """Of 1,000 images one model alone gets 60 right, the other alone 30: 0.03, its standard error
-    sqrt(60 + 30 - 30^2 / 1000) / 1000; an unpaired one would be four times as wide."""
+    """Of 1,000 images one model alone gets 60 right, the other alone 30, and neither 500: 0.03, its
+    standard error sqrt(60 + 30 - 30^2 / 1000) / 1000; an unpaired one would be over twice that."""
     one = np.ones((1, 1000), bool)
     other = one.copy()
     other[0, :60], one[0, 60:90] = False, False
+    one[0, 500:], other[0, 500:] = False, False
     difference, low, high = evaluation.paired_difference(one, other)
     error = np.sqrt(60 + 30 - 0.9) / 1000
     assert difference == pytest.approx(0.03)

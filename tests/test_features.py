@@ -81,3 +81,17 @@ def test_a_file_without_the_part_is_named(tmp_path: Path) -> None:
         file.create_group("test")
     with pytest.raises(ThawError, match=r"features\.h5 cannot be read"):
         features.load_features(tmp_path / "features.h5", "train")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [([0, 10], "labels must be 0 to 9"), ([1], "a label for each image. Received: 2 images, 1")],
+)
+def test_features_whose_labels_cannot_be_right_are_refused(
+    tmp_path: Path, labels: list[int], said: str
+) -> None:
+    with h5py.File(tmp_path / "features.h5", "w") as file:
+        file["test/features"] = np.zeros((2, 4), np.float32)
+        file["test/labels"] = np.array(labels)
+    with pytest.raises(ThawError, match=said):
+        features.load_features(tmp_path / "features.h5", "test")

@@ -105,8 +105,9 @@ def test_csv_comes_back(tmp_path: Path) -> None:
     assert read_csv(tmp_path / "t.csv") == [{"a": "1", "b": "x,y"}, {"a": "2", "b": "z"}]
 
 
-def test_csv_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_bytes(b"\xff\xfe")
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a,b\n1\n", b"a,b\n1,2,3\n"])
+def test_csv_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(ThawError, match=r"t\.csv .*dvc repro"):
         read_csv(tmp_path / "t.csv")
 

@@ -152,3 +152,22 @@ def test_labels_outside_the_classes_are_refused(folder: Path) -> None:
         file["test"]["labels"][0] = 10
     with pytest.raises(ThawError, match=r"labels must be 0 to 9"):
         open_images(folder, 32, "test")
+
+
+def test_a_damaged_image_is_named_when_it_is_read(folder: Path) -> None:
+    with h5py.File(folder / "rgb224.h5", "r+") as file:
+        file["test/images"].id.write_direct_chunk((3, 0, 0), b"no zstd")
+    images = open_images(folder, 224, "test")
+    with pytest.raises(ThawError, match=r"rgb224\.h5 cannot be read.*dvc repro"):
+        images.batch(slice(0, 10))
+
+
+@pytest.mark.parametrize("size", [32, 224])
+def test_a_file_with_too_few_images_is_refused(folder: Path, size: int) -> None:
+    with h5py.File(folder / f"rgb{size}.h5", "r+") as file:
+        for name in ("labels", "positions"):
+            values = np.append(file["test"][name][:], 0)
+            del file["test"][name]
+            file["test"][name] = values
+    with pytest.raises(ThawError, match=r"label for each image\. Received: 20 images, 21 labels"):
+        open_images(folder, size, "test")

@@ -4,10 +4,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import yaml
 from conftest import gray_images
 
 from thaw import activations, modes, sources, weights
 from thaw.backbone import feature_model
+from thaw.errors import ThawError
 from thaw.features import predict, write_features
 from thaw.files import read_csv, read_json
 from thaw.images import PARTS, SMALL, open_images, split, write_images
@@ -122,6 +124,32 @@ def test_a_run_in_mixed_precision(root: Path, params: Params, precision: str) ->
     assert {weight.dtype for weight in trained.model.weights} == {"float32"}
     assert trained.parts["test"].probabilities.dtype == np.float32
     assert trained.model.get_layer("resnet50").compute_dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("batch_norm", ["stored", "batch"])
+def test_a_saved_classifier_answers_as_it_did(root: Path, params: Params, batch_norm: str) -> None:
+    (root / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    trained = modes.fine_tune(
+        root, params, "partial", plain(params.train_partial), "conv4", batch_norm
+    )
+    modes.write_results(root, "partial", [trained])
+    classifier = modes.load_classifier("partial", root)
+    test = open_images(root / "data/images", SMALL, "test")
+    probabilities = classifier.predict(test.batch(np.arange(len(test))), verbose=0)
+    np.testing.assert_allclose(probabilities, trained.parts["test"].probabilities, atol=1e-4)
+
+
+def test_a_classifier_that_is_not_there_or_another_is_named(root: Path, params: Params) -> None:
+    (root / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    with pytest.raises(ThawError, match=r"full\.weights\.h5 is no model .*dvc repro train-full"):
+        modes.load_classifier("full", root)
+    trained = modes.train_frozen(root, params)
+    modes.write_results(root, "frozen", [trained])
+    head = params.head.model_copy(update={"units": (7,)})
+    other = params.model_copy(update={"head": head}).model_dump(mode="json")
+    (root / "params.yaml").write_text(yaml.safe_dump(other))
+    with pytest.raises(ThawError, match=r"frozen\.weights\.h5 is no model"):
+        modes.load_classifier("frozen", root)
 
 
 def test_the_results_of_train_frozen(root: Path, params: Params) -> None:

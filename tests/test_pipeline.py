@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from difflib import ndiff
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from dvc.utils.serialize import modify_yaml
 from imports import files_of, imported_names, project_imports
 
 from thaw.params import Params
+from tools.versions import DECISIVE, versions
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
@@ -25,6 +27,7 @@ ORDER = (
         "runtime",
         "fashion_mnist",
         "mirrors",
+        "hdf5",
         "imagenet",
         "bundled",
     ),
@@ -66,6 +69,34 @@ def test_a_stages_code_is_exactly_what_it_imports(stage: str) -> None:
     needed = {path.relative_to(ROOT).as_posix() for path in project_imports(script(stage))}
     assert declared == needed | {"stages/__init__.py", "thaw/__init__.py"}
     assert STAGES[stage]["cmd"] == f"python -m stages.{script(stage).stem}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_another_version_of_what_computes_runs_a_stage_again(stage: str) -> None:
+    if stage == "download":
+        return  # held to fixed digests
+    expected = "requirements.lock" if stage == "report" else "versions.yaml"
+    assert expected in STAGES[stage]["deps"]
+
+
+def test_the_versions_are_the_locked_ones() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert yaml.safe_load((ROOT / "versions.yaml").read_text()) == versions(lock)
+
+
+def test_whatever_computes_has_its_version_named() -> None:
+    named = {"scikit-image": "skimage", "scikit-learn": "sklearn"}
+    imported = {
+        name.split(".")[0]
+        for stage in STAGES
+        for path in project_imports(script(stage))
+        for name in imported_names(path)
+    }
+    # What reads, checks, fetches and shows; threads are counted, not computed with.
+    other = {*("jinja2", "joblib", "matplotlib", "pydantic", "requests", "tenacity")}
+    other |= {*("threadpoolctl", "tqdm", "urllib3", "yaml", "thaw")}
+    libraries = imported - set(sys.stdlib_module_names) - other
+    assert libraries == {named.get(name, name) for name in DECISIVE}
 
 
 @pytest.mark.parametrize("stage", STAGES)

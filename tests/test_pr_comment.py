@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import IDENTITY, ROOT
+from conftest import ROOT
+
+from reliability.project import IDENTITY
 
 PNG = b"\x89PNG one"
 

@@ -1,12 +1,16 @@
 """The README's numbers are the committed ones, and its files exist."""
 
+import math
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
+from reliability.mutations import MUTATIONS
 from thaw.drawing import MODES
-from thaw.files import read_json
+from thaw.files import read_csv, read_json
 
 README = (ROOT / "README.md").read_text()
 
@@ -14,7 +18,9 @@ README = (ROOT / "README.md").read_text()
 @pytest.mark.parametrize("mode", MODES)
 def test_the_table_shows_the_committed_metrics(mode: str) -> None:
     metrics = read_json(ROOT / f"metrics/{mode}.json")
-    row = next(line for line in README.splitlines() if line.startswith(f"| {MODES[mode]}"))
+    rows = [line for line in README.splitlines() if line.startswith(f"| {MODES[mode]}")]
+    row, stage = rows  # of the results, of the stages
+    assert (row.count("|"), stage.count("|")) == (8, 3)
     for shown in (
         f"{metrics['test_accuracy']:.4f}",
         f"{metrics['test_accuracy_low']:.4f} to {metrics['test_accuracy_high']:.4f}",
@@ -47,14 +53,96 @@ def test_the_numbers_of_why_are_the_committed_ones() -> None:
         assert f"{metrics[f'freeze_175_{name}_accuracy']:.3f}" in text
 
 
+def test_the_cells_of_the_three_notebooks_are_the_measured_ones() -> None:
+    text = (ROOT / "docs/why.md").read_text()
+    ranges = {"byte": "0..255", "unit": "[0, 1]"}
+    kinds = {"stored": "stored statistics", "batch": "batch statistics"}
+    kinds |= {"momentum_099": "momentum 0.99", "momentum_09": "momentum 0.9"}
+    for row in read_csv(ROOT / "study/results/notebook.csv"):
+        notebook = row["run"].split("-")[1]
+        frozen = {"175": "base frozen", "0": "nothing frozen"}
+        what = f"{notebook}, {frozen.get(row['freeze'], row['freeze'] + ' layers frozen')}"
+        train, validation = (float(row[f"{part}_accuracy"]) for part in ("train", "validation"))
+        numbers = f"{train:.3f} | {validation:.3f} | {float(row['validation_loss']):.2f}"
+        cell = f"{ranges[row['input_range']]} | {kinds[row['statistics']]}"
+        assert f"| {what} | {cell} | {numbers} |\n" in text
+
+
 def test_the_spread_over_seeds_is_the_committed_one() -> None:
     frozen = read_json(ROOT / "metrics/frozen.json")
     mean, deviation = frozen["test_accuracy_mean"], frozen["test_accuracy_std"]
     assert f"{mean:.4f} ± {deviation:.4f}" in README
 
 
+def test_the_words_about_the_thaw_curve_are_of_its_table() -> None:
+    words = " ".join(README.split())
+    paragraph = words[words.index("How much to thaw: ") : words.index("![Test accuracy with its")]
+    rows = {row["run"]: row for row in read_csv(ROOT / "study/results/curve.csv")}
+    for run in ("175", "conv1", "conv2_block3", "0"):
+        assert f"{float(rows[run]['test_accuracy']):.4f}" in paragraph
+    for run in ("175", "conv1"):
+        low, high = (float(rows[run][f"test_accuracy_{end}"]) for end in ("low", "high"))
+        assert f"({low:.4f} to {high:.4f})" in paragraph
+
+
+def test_the_words_about_all_training_images_are_of_their_tables() -> None:
+    words = " ".join(README.split())
+    paragraph = words[words.index("On all 58,000 training images") : words.index("Read the table")]
+    for row in read_csv(ROOT / "plots/study/full_data.csv"):
+        measured = "(published)" not in row["model"]
+        if measured and (row["model"], row["weights"]) != ("train-frozen", "random"):
+            assert f"{float(row['test_accuracy']):.4f}" in paragraph
+        if row["model"] == "train-full":
+            low, high = (float(row[f"test_accuracy_{end}"]) for end in ("low", "high"))
+            assert f"({low:.4f} to {high:.4f})" in paragraph
+
+
+RECIPES = sorted((ROOT / "study/results").glob("recipes-*.csv"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_recipes_are_those_of_the_tables(path: Path) -> None:
+    text = (ROOT / "docs/recipes.md").read_text()
+    for row in read_csv(path):
+        if "validation_accuracy" in row:
+            accuracy = row["validation_accuracy"].ljust(6, "0")
+        else:
+            mean, deviation = (float(row[f"validation_accuracy_{end}"]) for end in ("mean", "std"))
+            accuracy = f"{mean:.4f} ± {deviation:.4f}"
+        loss, train = float(row["validation_loss"]), float(row["train_accuracy"])
+        assert f" | {accuracy} | {loss:.3f} | {train:.3f} |\n" in text
+
+
+def test_the_mutations_are_those_that_are_tried() -> None:
+    text = (ROOT / "docs/reliability.md").read_text()
+    rows = [f"| {name} | {m.file} | tests/{m.tests}.py | yes |" for name, m in MUTATIONS.items()]
+    assert "\n".join(rows) in text
+
+
+def test_what_longer_distilling_would_take_is_reckoned_from_its_curve() -> None:
+    words = " ".join((ROOT / "pretrain/README.md").read_text().split())
+    metrics = read_json(ROOT / "pretrain/metrics.json")
+    rows = read_csv(ROOT / "pretrain/distil.csv")
+    curve = {int(row["step"]): float(row["agreement_32"]) for row in rows}
+    steps = [step for step in curve if 1000 <= step <= 5500]
+    slope = float(np.polyfit(np.log2(steps), [curve[step] for step in steps], 1)[0])
+    now = metrics["bundled_agreement_32_all"]
+    assert f"rises by {slope:.3f} whenever the steps double" in words
+    assert f"adds {curve[9000] - curve[5500]:.2f} once" in words
+    ten_hours = now + slope * math.log2(10 * 60 / 80)
+    assert (
+        f"ten hours, {10 * 60 / 80} times as many, bring the {now:.3f} to {ten_hours:.2f}" in words
+    )
+    doublings = (0.5 - now) / slope
+    assert f"0.5 lies {doublings:.1f} doublings away, {80 / 60 * 2**doublings:.0f} hours" in words
+
+
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/why.md", "benchmarks/README.md", "pretrain/README.md"]
+    "name",
+    [
+        *("README.md", "docs/why.md", "docs/recipes.md", "docs/reliability.md"),
+        *("benchmarks/README.md", "pretrain/README.md"),
+    ],
 )
 def test_what_it_links_to_exists(name: str) -> None:
     path = ROOT / name

@@ -3,9 +3,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from report_project import make, scores
+from report_project import make, scores, write_study
 
-from study.__main__ import load_sets, table
 from thaw import drawing, reporting
 from thaw.errors import ThawError
 from thaw.fashion_mnist import CLASS_NAMES
@@ -103,6 +102,7 @@ def test_a_missing_file_is_named(results: Path) -> None:
 
 
 def test_everything_that_dvc_yaml_shows_is_drawn_and_always_the_same(results: Path) -> None:
+    write_study(results)
     for name in ("one", "two"):
         (results / name).mkdir()
         drawing.draw(results, results / name)
@@ -123,6 +123,8 @@ ONE_ANSWER = "seed,image,actual,predicted,confidence\n0,0,Bag,Coat,0.9\n"
         ("full/predictions.csv", ONE_ANSWER, r"are of 1 images, its metrics of 100"),
         ("full/predictions.csv", ONE_ANSWER.replace("Coat", "Gown"), r"is damaged"),
         ("full/predictions.csv", ONE_ANSWER.replace("0.9", "sure"), r"is damaged"),
+        ("full/predictions.csv", ONE_ANSWER.replace("0.9", "1.1"), r"from 0 to 1"),
+        ("full/predictions.csv", ONE_ANSWER.replace("0.9", "nan"), r"from 0 to 1"),
         ("full/predictions.csv", "seed,image\n", r"is damaged"),
         ("full/history.csv", "epoch,loss\n1,much\n", r"is damaged"),
         ("diagnose/cells.csv", "cell\nx\n", r"is damaged"),
@@ -143,6 +145,12 @@ def test_predictions_of_other_images_are_refused(results: Path, tmp_path: Path) 
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], *reversed(lines[1:])]))
     with pytest.raises(ThawError, match=r"train-full are not of these images.*dvc repro"):
+        drawing.draw(results, tmp_path / "drawn")
+
+
+def test_predictions_that_the_metrics_contradict_are_refused(results: Path, tmp_path: Path) -> None:
+    change(results, "full", test_accuracy=0.5)
+    with pytest.raises(ThawError, match=r"train-full 0\.79 are right, its metrics say 0\.5"):
         drawing.draw(results, tmp_path / "drawn")
 
 
@@ -210,26 +218,38 @@ def test_no_cause_is_named_where_none_costs_anything(results: Path) -> None:
 
 
 def test_of_several_seeds_the_answer_gives_the_mean(results: Path) -> None:
-    spread = {"seeds": 3, "test_accuracy_mean": 0.9, "test_accuracy_std": 0.01}
+    spread = {"seeds": 3, "test_accuracy_mean": 0.995, "test_accuracy_std": 0.01}
     change(results, "full", **spread)
     text = render(results, "report.md.j2")
-    assert "train-full, on 50 training images, reaches 0.9000 ± 0.0100 over 3 seeds" in text
-    assert "| 0.9000 ± 0.0100 (3 seeds) |" in text
+    assert "train-full, on 50 training images, reaches 0.9950 ± 0.0100 over 3 seeds" in text
+    assert "| 0.9950 ± 0.0100 (3 seeds) |" in text
 
 
-def test_the_thaw_curve_stands_where_it_was_measured(results: Path) -> None:
+def test_studies_stand_where_they_were_measured(results: Path) -> None:
     assert "thaw curve" not in render(results, "report.html.j2")
-    chosen = load_sets()["curve"]
-    metrics = {"train_images": 5000, "epochs": 4, "weights": "bundled 01234567"}
-    metrics |= dict.fromkeys(drawing.CURVE.values(), 0.8)
-    rows = [{"run": run, **row} for run in chosen.runs for row in table(chosen, metrics)]
-    path = results / "study/results/curve.csv"
-    write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
+    write_study(results)
     drawing.draw(results, results / "plots")
     html = render(results, "report.html.j2")
     assert "thaw curve" in html
     assert ">conv4_block6</th>" in html
-    assert "weights: bundled 01234567" in html
+    text = render(results, "report.md.j2")
+    made = (
+        "weights bundled 01234567, 58,000 training images, 4 epochs, seed 0, threads: 1, at commit"
+    )
+    assert made in html
+    assert made in text
+    linear = "| linear on pixels | - | 0.8000 | 0.8000 to 0.8000 | 58,000 | - | - |"
+    frozen = "| train-frozen | bundled 01234567 | 0.8000 | 0.8000 to 0.8000 | 58,000 | 4 | 1,000 |"
+    for line in (linear, frozen, "| ResNet18 (published) | - | 0.9490 | - | - | - | - |"):
+        assert line in text
+
+
+def test_the_thaw_curve_tells_in_which_stage_freezing_ends() -> None:
+    layers = {"0": 0, "10": 10, "175": 175, "60": 60, "conv3_block4": 81, "conv1": 5}
+    layers |= {"conv2_block1": 19, "conv4_block1": 93, "20": 20, "conv2_block2": 29}
+    rows = [{"run": run, "layers_frozen": str(n)} for run, n in layers.items()]
+    expected = ["none", "conv2", "conv5", "conv3", "conv3", "conv1", "conv2", "conv4", "conv2"]
+    assert drawing.last_frozen_stages(rows) == [*expected, "conv2"]
 
 
 def test_counts() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from thaw.errors import ThawError
+from thaw.files import SCRATCH
 from thaw.params import Augment, HeadStart, Params, Training
 from thaw.runtime import configure
 from thaw.training import (
@@ -214,18 +215,20 @@ def test_a_checkpoint_is_found_again_by_the_same_run_only(tmp_path: Path) -> Non
     assert first.folder.exists(), "the newest other run may be wanted again"
     (first.folder.parent / "older").mkdir()
     os.utime(first.folder.parent / "older", (0, 0))
+    (first.folder.parent / f"{SCRATCH}0").mkdir()  # a killed run's, and the newest of all
     checkpoint(tmp_path, "stage", {"seed": 1}, [data])
     assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
     data.write_bytes(b"two")
     assert checkpoint(tmp_path, "stage", {"seed": 0}, [data]) != first
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "epochs"), [("last.weights.h5", 2), ("best.weights.h5", 1)])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str, epochs: int) -> None:
     kept = Checkpoint(tmp_path / "run")
     fit(network(), batches(), batches(None), settings(epochs=1), kept)
-    (kept.folder / "last.weights.h5").write_bytes(b"damaged")
+    (kept.folder / name).write_bytes(b"damaged")
     with pytest.raises(ThawError, match=r"run, is damaged: .*Delete it and run again"):
-        fit(network(), batches(), batches(None), settings(epochs=2), kept)
+        fit(network(), batches(), batches(None), settings(epochs=epochs), kept)
 
 
 def test_history_as_csv(tmp_path: Path) -> None:

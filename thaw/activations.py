@@ -5,9 +5,7 @@ mode, on stored statistics, without augmentation.
 """
 
 import math
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +107,6 @@ def multiplications(layer: keras.layers.Layer) -> int:
     return height * width * math.prod(layer.kernel.shape)
 
 
-@contextmanager
 def cached(
     root: Path,
     prefix: keras.Model,
@@ -117,23 +114,19 @@ def cached(
     input_range: str,
     parts: Mapping[str, Images],
     engine: str,
-) -> Iterator[dict[str, Read]]:
-    """Yield what reads `prefix`'s outputs for the images of each part, on disk in the meantime."""
+) -> dict[str, Read]:
+    """Return what reads `prefix`'s outputs for the images of each part, on disk while it lives."""
     model = image_model(prefix, size, input_range)
     network = ready(model, engine)
     shapes = [tuple(output.shape[1:]) for output in model.outputs]
     count = sum(len(images) for images in parts.values())
-    folder = root / PRIVATE / "activations"
-    shutil.rmtree(folder, ignore_errors=True)  # a killed run's
+    folder = root / PRIVATE
     require_space(folder, count * sum(map(math.prod, shapes)) * FLOAT_BYTES)
-    folder.mkdir(parents=True)
-    try:
-        yield {
-            part: _reader(_written(folder / part, network, shapes, images))
-            for part, images in parts.items()
-        }
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
+    return {
+        part: _reader(_written(folder / f"activations-{part}", network, shapes, images))
+        for part, images in parts.items()
+    }
 
 
 def _reader(arrays: Arrays) -> Read:
@@ -142,9 +135,7 @@ def _reader(arrays: Arrays) -> Read:
 
 def _written(path: Path, network: Network, shapes: list[tuple[int, ...]], images: Images) -> Arrays:
     arrays = tuple(
-        np.lib.format.open_memmap(
-            path.with_name(f"{path.name}-{i}.npy"), "w+", np.float32, (len(images), *shape)
-        )
+        _unnamed(path.with_name(f"{path.name}-{i}.npy"), (len(images), *shape))
         for i, shape in enumerate(shapes)
     )
     start = 0
@@ -153,3 +144,10 @@ def _written(path: Path, network: Network, shapes: list[tuple[int, ...]], images
             array[start : start + len(tensor)] = tensor
         start += len(tensors[0])
     return arrays
+
+
+def _unnamed(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return an array on disk whose file has no name: a run that is killed leaves nothing."""
+    array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    path.unlink()
+    return array

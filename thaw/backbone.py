@@ -1,5 +1,6 @@
 """ResNet50 without its top: input range, freezing, and how its layers compute in training."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import keras
@@ -11,12 +12,13 @@ from thaw.params import BACKBONE_LAYERS
 from thaw.weights import resnet50
 
 
-class BatchStatisticsNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation that, when frozen, still trains on the statistics of the batch.
 
     So did Keras 2.1.3 to 2.3.1 (keras issue 9965): in training a frozen layer normalised with the
     moments of the batch, in inference with its stored ones, which it no longer updated. Keras 3
-    uses the stored ones in both.
+    uses the stored ones in both. Named like Keras' own, since files of weights name layers by their
+    class.
     """
 
     def call(
@@ -52,6 +54,8 @@ class Conv2D(keras.layers.Conv2D):
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Convolve `inputs` (n, height, width, channels)."""
+        if not self._is_plain():
+            return super().call(inputs)
         _, height, width, channels = inputs.shape
         if self.kernel_size == (1, 1):
             pixels = inputs
@@ -66,6 +70,15 @@ class Conv2D(keras.layers.Conv2D):
                 inputs, self._dense(height, width), height * width * channels, (height, width)
             )
         return super().call(inputs)
+
+    def _is_plain(self) -> bool:
+        """Whether nothing but a convolution of whole, near pixels and a bias is asked for."""
+        return (
+            self.groups == 1
+            and self.dilation_rate == (1, 1)
+            and self.data_format == "channels_last"
+            and self.activation is keras.activations.linear
+        )
 
     def _product(
         self,
@@ -107,9 +120,14 @@ def _taps(height: int, width: int) -> NDArray[np.float32]:
 
 def for_training(network: keras.Model) -> keras.Model:
     """Return a copy of `network`, weights included, with this module's convolutions."""
+    return _copy(network, {keras.layers.Conv2D: Conv2D})
+
+
+def _copy(network: keras.Model, kinds: Mapping[type, type[keras.layers.Layer]]) -> keras.Model:
+    """Return `network` with its weights, the layers of some kinds replaced by others."""
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
-        kind = Conv2D if type(layer) is keras.layers.Conv2D else type(layer)
+        kind = kinds.get(type(layer), type(layer))
         return kind.from_config(layer.get_config())
 
     copy = keras.models.clone_model(network, clone_function=replace)
@@ -162,15 +180,7 @@ def with_batch_statistics(backbone: keras.Model) -> keras.Model:
 
     The copy has the same weights, and each of its layers is frozen where the original's is.
     """
-
-    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
-        kind = type(layer)
-        if kind is keras.layers.BatchNormalization:
-            kind = BatchStatisticsNormalization
-        return kind.from_config(layer.get_config())
-
-    copy = keras.models.clone_model(backbone, clone_function=replace)
-    copy.set_weights(backbone.get_weights())
+    copy = _copy(backbone, {keras.layers.BatchNormalization: BatchNormalization})
     for layer, original in zip(copy.layers, backbone.layers, strict=True):
         layer.trainable = original.trainable
     return copy

@@ -196,7 +196,7 @@ def statistics_shift(base: keras.Model, inputs: keras.KerasTensor, batch: int) -
 
     """
     layers = [each for each in base.layers if isinstance(each, keras.layers.BatchNormalization)]
-    before = [layer.get_weights() for layer in layers]
+    before = {layer.name: layer.get_weights() for layer in layers}
     moving = [layer for layer in layers if _trains_on_the_batch(layer)]
     shifts = {layer.name: 0.0 for layer in layers}
     if not moving:
@@ -206,17 +206,17 @@ def statistics_shift(base: keras.Model, inputs: keras.KerasTensor, batch: int) -
     for start in starts:
         outputs = keras.tree.flatten(seen(inputs[start : start + batch], training=True))
         for layer, tensor in zip(moving, outputs, strict=True):
-            _, _, mean, variance = before[layers.index(layer)]
+            _, _, mean, variance = before[layer.name]
             batch_mean = keras.ops.convert_to_numpy(tensor).mean(axis=(0, 1, 2))
             distance = np.abs(batch_mean - mean) / np.sqrt(variance + layer.epsilon)
             shifts[layer.name] += float(distance.mean()) / len(starts)
-    for layer, values in zip(layers, before, strict=True):
-        layer.set_weights(values)
+    for layer in layers:
+        layer.set_weights(before[layer.name])
     return shifts
 
 
 def _trains_on_the_batch(layer: keras.layers.BatchNormalization) -> bool:
-    return layer.trainable or isinstance(layer, backbone.BatchStatisticsNormalization)
+    return layer.trainable or isinstance(layer, backbone.BatchNormalization)
 
 
 def _checkpoint(root: Path, params: Params, images: Images, cell: Cell) -> Checkpoint:

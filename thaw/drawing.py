@@ -3,8 +3,9 @@
 Drawing apart from training: a change of colour must not retrain a network.
 """
 
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +18,7 @@ from thaw import figures
 from thaw.errors import ThawError
 from thaw.evaluation import paired_difference, reliability
 from thaw.fashion_mnist import CLASS_NAMES
-from thaw.files import read_csv, read_json, remedy, write_csv
+from thaw.files import METRIC_DIGITS, read_csv, read_json, remedy, write_csv
 from thaw.images import Images, open_images
 from thaw.params import BACKBONE_LAYERS
 
@@ -34,6 +35,28 @@ CURVE = {
     "high": "test_accuracy_high",
 }
 """What the thaw curve shows, and its columns in curve.csv."""
+FULL_DATA = {"linear": "linear on pixels", **MODES}
+"""What is shown of each set of study/ that takes all training images, by its name's end."""
+LINEAR = {
+    "train_images": "linear_pixels_train_images",
+    "test_accuracy": "linear_pixels_accuracy",
+    "test_accuracy_low": "linear_pixels_accuracy_low",
+    "test_accuracy_high": "linear_pixels_accuracy_high",
+}
+"""The linear classifier's metrics among the baseline's, by `FULL_COLUMNS`."""
+FULL_COLUMNS = (
+    "model",
+    "weights",
+    "train_images",
+    "epochs",
+    "parameters_trainable",
+    "test_accuracy",
+    "test_accuracy_low",
+    "test_accuracy_high",
+)
+"""Of full_data.csv; "-" stands where a column does not apply."""
+COUNTS = ("train_images", "epochs", "parameters_trainable")
+STUDY_REMEDY = "Restore it: git checkout -- study"
 HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
 
 
@@ -78,9 +101,12 @@ def draw(root: Path, plots: Path) -> None:
             _draw_mode(results / mode, plots / mode, mode, metrics, answers[mode], test)
         _draw_comparison(plots / "modes", answers)
         _write_before_after(results, plots / "modes", answers, test)
-        _draw_study(root / "study/results", plots / "study")
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError, OSError) as error:
         raise ThawError(f"data/results or metrics/ is damaged: {error!r}. {remedy()}") from error
+    try:
+        _draw_study(root / "study", plots / "study")
+    except (KeyError, ValueError, OverflowError, OSError) as error:
+        raise ThawError(f"study/ is damaged: {error!r}. {STUDY_REMEDY}") from error
 
 
 def read_answers(path: Path) -> Answers:
@@ -88,7 +114,8 @@ def read_answers(path: Path) -> Answers:
 
     Raises:
         ThawError: the file is missing or is not text.
-        KeyError, ValueError: a column or a class is unknown, or an image is missing.
+        KeyError, ValueError: a column or a class is unknown, an image is missing, or a probability
+            is none.
 
     """
     rows = read_csv(path)
@@ -103,6 +130,8 @@ def read_answers(path: Path) -> Answers:
     if not rows or (actual != actual[0]).any():
         raise ValueError(f"{path}: every seed must have the same images")
     confidence = np.array([[float(row["confidence"]) for row in of] for of in by_seed.values()])
+    if not ((confidence >= 0) & (confidence <= 1)).all():
+        raise ValueError(f"{path}: probabilities must be from 0 to 1")
     return Answers(actual[0], predicted, confidence)
 
 
@@ -116,6 +145,12 @@ def _check(answers: Answers, metrics: Metrics, test: Images, mode: str) -> None:
         )
     if not np.array_equal(answers.actual, test.labels):
         raise ThawError(f"the predictions of {MODES[mode]} are not of these images. {remedy()}")
+    share = round(float(answers.correct[0].mean()), METRIC_DIGITS)
+    if share != metrics["test_accuracy"]:
+        raise ThawError(
+            f"of the predictions of {MODES[mode]} {share} are right, its metrics say "
+            f"{metrics['test_accuracy']}. {remedy()}"
+        )
 
 
 def _draw_baseline(results: Path, plots: Path, metrics: Metrics) -> None:
@@ -269,13 +304,63 @@ def _write_before_after(
     write_csv(plots / "before_after.csv", header, rows)
 
 
-def _draw_study(results: Path, plots: Path) -> None:
-    """Draw the thaw curve, where it was measured."""
-    if not (results / "curve.csv").is_file():
-        return
-    _copy(results, plots, "curve.csv")
-    points = [
-        {name: float(row[column]) for name, column in CURVE.items()} | {"name": row["run"]}
-        for row in read_csv(results / "curve.csv")
+def _draw_study(study: Path, plots: Path) -> None:
+    """Draw the thaw curve and write the table of all training images, where they were measured."""
+    if (study / "results/curve.csv").is_file():
+        _copy(study / "results", plots, "curve.csv")
+        table = read_csv(study / "results/curve.csv", STUDY_REMEDY)
+        rows = [_checked(row, FULL_COLUMNS[1:]) for row in table]
+        points = [
+            {name: float(row[column]) for name, column in CURVE.items()} | {"stage": stage}
+            for row, stage in zip(rows, last_frozen_stages(rows), strict=True)
+        ]
+        figures.thaw_curve(plots / "curve.png", points)
+    if measured := list(_full_data(study / "results")):
+        published = [
+            (f"{row['model']} (published)", *(row.get(column, "-") for column in FULL_COLUMNS[1:]))
+            for row in map(_checked, read_csv(study / "published.csv", STUDY_REMEDY))
+        ]
+        write_csv(plots / "full_data.csv", FULL_COLUMNS, [*measured, *published])
+
+
+def last_frozen_stages(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the stage of ResNet50 in which each run's frozen layers end; without any, "none".
+
+    A block's name says it; a number of layers ends in the block that is the next to end.
+    """
+    ends = sorted(
+        (int(row["layers_frozen"]), row["run"].partition("_")[0])
+        for row in rows
+        if row["run"].startswith("conv")
+    )
+    frozen = [int(row["layers_frozen"]) for row in rows]
+    return [
+        next((stage for end, stage in ends if n <= end), "conv5") if n else "none" for n in frozen
     ]
-    figures.thaw_curve(plots / "curve.png", points)
+
+
+def _full_data(results: Path) -> Iterator[tuple[str, ...]]:
+    """Yield `FULL_COLUMNS` of each experiment with all training images."""
+    for name, model in FULL_DATA.items():
+        path = results / f"full-data-{name}.csv"
+        for row in read_csv(path, STUDY_REMEDY) if path.is_file() else ():
+            if name == "linear":
+                row = {column: row[metric] for column, metric in LINEAR.items()}
+            yield (model, *(_checked(row).get(column, "-") for column in FULL_COLUMNS[1:]))
+
+
+def _checked(row: dict[str, str], needed: Sequence[str] = ("test_accuracy",)) -> dict[str, str]:
+    """Return a row of a study, held to what the report will want of it.
+
+    Raises:
+        KeyError, ValueError: a column is missing or holds no number.
+
+    """
+    columns = [name for name in FULL_COLUMNS[2:] if name in needed or row.get(name, "-") != "-"]
+    for name in columns:
+        number = int(row[name]) if name in COUNTS else float(row[name])
+        if not math.isfinite(number):
+            raise ValueError(f"{name} must be finite. Received: {row[name]}")
+    if missing := set(needed) - set(row):
+        raise KeyError(*missing)
+    return row

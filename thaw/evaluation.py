@@ -171,7 +171,7 @@ def key(class_name: str) -> str:
 
 
 def classifier_metrics(parts: Mapping[str, Predictions]) -> Metrics:
-    """Return what DESIGN asks of a trained classifier.
+    """Return the metrics of a trained classifier.
 
     Args:
         parts: predictions on `train`, `validation` and `test`.

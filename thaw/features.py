@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from thaw import inference
+from thaw import hdf5, inference
 from thaw.errors import ThawError
 from thaw.files import atomic_file, remedy, require_space
-from thaw.images import Images
+from thaw.images import Images, check_labels
 from thaw.inference import Arrays, Network
 
 
@@ -90,6 +90,8 @@ def load_features(path: Path, part: str) -> tuple[NDArray[np.float32], NDArray[n
     """
     try:
         with h5py.File(path) as file:
-            return file[part]["features"][:], file[part]["labels"][:]
-    except (OSError, KeyError) as error:
+            features, labels = file[part]["features"][:], file[part]["labels"][:]
+    except hdf5.DAMAGED as error:
         raise ThawError(f"{path} cannot be read: {error}. {remedy()}") from error
+    check_labels(path, labels, len(features))
+    return features, labels

@@ -1,6 +1,5 @@
 """Figures as PNG, the same bytes at every run. matplotlib only, and without its global state."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -193,30 +192,35 @@ def thaw_curve(path: Path, points: Sequence[Mapping[str, Any]]) -> None:
 
     Args:
         path: of the PNG.
-        points: each with name, trainable (parameters), cost (multiplications, both directions and
-            all epochs), accuracy, low and high.
+        points: each with stage (in which the frozen layers end), trainable (parameters), cost
+            (multiplications, both directions and all epochs), accuracy, low and high.
 
     """
     figure = new_figure(10, 4.6, "How much to thaw")
-    panels = {"trainable": "parameters trained", "cost": "multiplications in training"}
-    for axes, (column, label) in zip(
+    panels = {
+        "trainable": (1e6, "parameters trained, millions"),
+        "cost": (1e12, "multiplications in training, $10^{12}$"),
+    }
+    of_stage: dict[str, list[Mapping[str, Any]]] = {}
+    for point in sorted(points, key=lambda point: -float(point["trainable"])):
+        of_stage.setdefault(point["stage"], []).append(point)
+    for axes, (column, (unit, label)) in zip(
         figure.subplots(1, 2, sharey=True), panels.items(), strict=True
     ):
-        x = [point[column] for point in points]
-        y = [point["accuracy"] for point in points]
-        around = [
-            [point["accuracy"] - point["low"] for point in points],
-            [point["high"] - point["accuracy"] for point in points],
-        ]
-        axes.errorbar(x, y, around, fmt="o", color=BLUE, ecolor=GREY, elinewidth=1, markersize=5)
-        axes.set(xscale="log", xlabel=label)
-        for point, at, value in zip(points, x, y, strict=True):
-            axes.annotate(
-                textwrap.shorten(str(point["name"]), 14, placeholder=""),
-                (at, value),
-                xytext=(4, 5),
-                textcoords="offset points",
-                fontsize=8,
+        for i, (stage, its) in enumerate(of_stage.items()):
+            y = np.array([point["accuracy"] for point in its])
+            around = [y - [point["low"] for point in its], [point["high"] for point in its] - y]
+            axes.errorbar(
+                [point[column] / unit for point in its],
+                y,
+                around,
+                fmt=MARKERS[i],
+                color=COLOURS[i],
+                elinewidth=1,
+                markersize=5,
+                label=stage,
             )
+        axes.set(xlabel=label, xlim=(0, None))
     figure.axes[0].set_ylabel("test accuracy, 95 % interval")
+    figure.axes[0].legend(title="freezing ends in", loc="lower right")
     save(figure, path)

@@ -4,6 +4,7 @@ import csv
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -97,7 +98,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in `path`.
 
     Raises:
-        ThawError: the file is missing or holds no JSON object.
+        ThawError: the file is missing or holds no JSON object, or a number that is not finite.
 
     """
     try:
@@ -106,6 +107,9 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ThawError(f"{path} cannot be read as JSON: {error}. {remedy()}") from error
     if not isinstance(content, dict):
         raise ThawError(f"{path} must hold a JSON object. Received: {content!r}. {remedy()}")
+    for name, value in content.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ThawError(f"{path}: {name} must be finite. Received: {value}. {remedy()}")
     return content
 
 
@@ -117,18 +121,31 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer.writerows(rows)
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
+def read_csv(path: Path, otherwise: str = "") -> list[dict[str, str]]:
     """Return a table's rows by column name.
 
+    Args:
+        path: of the table.
+        otherwise: what to do where it is damaged; `remedy` where nothing else is said.
+
     Raises:
-        ThawError: the file is missing or is not text.
+        ThawError: the file is missing, is not text, or has a line of another length.
 
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+            rows = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
-        raise ThawError(f"{path} cannot be read as CSV: {error}. {remedy()}") from error
+        raise ThawError(
+            f"{path} cannot be read as CSV: {error}. {otherwise or remedy()}"
+        ) from error
+    for number, row in enumerate(rows, 1):
+        if None in row or None in row.values():  # too long, too short
+            raise ThawError(
+                f"{path} must have a value for each column of its header. Received in row "
+                f"{number}: {','.join(map(str, row.values()))}. {otherwise or remedy()}"
+            )
+    return rows
 
 
 def remedy() -> str:

@@ -24,10 +24,11 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from thaw import hdf5
 from thaw.errors import ThawError
 from thaw.fashion_mnist import GrayImages
 from thaw.files import atomic_file, remedy, require_space
-from thaw.params import TRAIN_IMAGES, Params
+from thaw.params import CLASSES, TRAIN_IMAGES, Params
 
 SMALL, LARGE = 32, 224
 """Sides of the two stored versions, pixels. Other sizes are computed from the small one."""
@@ -207,11 +208,18 @@ class Images:
         rows = self.rows[which]
         if isinstance(self.stored, np.ndarray):
             pixels = self.stored[rows]
-        else:  # one by one: h5py's own fancy indexing is several times slower
-            pixels = np.stack([self.stored[row] for row in rows])
+        else:
+            pixels = self._read(self.stored, rows)
         if pixels.shape[1] == self.size:
             return pixels
         return to_rgb(resize_gray(pixels[..., 0], self.size))
+
+    def _read(self, stored: h5py.Dataset, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Read one by one: h5py's own fancy indexing is several times slower."""
+        try:
+            return np.stack([stored[row] for row in rows])
+        except hdf5.DAMAGED as error:
+            raise ThawError(f"{self.path} cannot be read: {error}. {remedy()}") from error
 
     def first(self, count: int) -> "Images":
         """Return the first `count` images."""
@@ -242,11 +250,26 @@ def open_images(folder: Path, size: int, part: str) -> Images:
         stored = file[part]["images"]
         labels, positions = file[part]["labels"][:], file[part]["positions"][:]
         pixels = stored if size == LARGE else stored[:]
-    except (OSError, KeyError) as error:
+    except hdf5.DAMAGED as error:
         raise ThawError(f"{path} cannot be read: {error}. {remedy()}") from error
-    if len(labels) and not 0 <= labels.min() <= labels.max() <= 9:
-        raise ThawError(f"{path}: labels must be 0 to 9. Received: {np.unique(labels)}. {remedy()}")
+    check_labels(path, labels, len(pixels))
     return Images(path, pixels, np.arange(len(labels)), labels, positions, size)
+
+
+def check_labels(path: Path, labels: NDArray[np.int64], images: int) -> None:
+    """Hold the labels in `path` to Fashion-MNIST's classes and to the number of images.
+
+    Raises:
+        ThawError: one is not from 0 to 9, or there is not one for each image.
+
+    """
+    if len(labels) != images:
+        raise ThawError(
+            f"{path} must have a label for each image. Received: {images:,} images, "
+            f"{len(labels):,} labels. {remedy()}"
+        )
+    if images and not 0 <= labels.min() <= labels.max() < CLASSES:
+        raise ThawError(f"{path}: labels must be 0 to 9. Received: {np.unique(labels)}. {remedy()}")
 
 
 def check_split(parts: dict[str, Part]) -> None:

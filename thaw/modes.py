@@ -1,6 +1,5 @@
 """The ways of training, from inputs to outputs: what train-frozen, -full and -partial share."""
 
-import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thaw import activations, backbone, evaluation, weights
+from thaw.errors import ThawError
 from thaw.evaluation import Metrics, Predictions
 from thaw.fashion_mnist import CLASS_NAMES
 from thaw.features import load_features, predict
@@ -19,7 +19,7 @@ from thaw.files import atomic_file, atomic_folder, require_space, write_csv, wri
 from thaw.heads import build_head
 from thaw.images import PARTS, TEST_EXAMPLE, TRAIN_EXAMPLE, Images, open_images, stratified
 from thaw.inference import batch_size
-from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params, Training
+from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params, Training, load_params
 from thaw.runtime import configure
 from thaw.training import (
     Batches,
@@ -179,32 +179,30 @@ def fine_tune(
         | {"freeze": freeze, "batch_norm": batch_norm, "cached": decision.cache, "engine": engine},
         [root / "data/weights" / weights.WEIGHTS_FILE, images["train"].path],
     )
-    with contextlib.ExitStack() as stack:
-        part = model
-        read: Mapping[str, Callable[..., Any]]
-        read = {name: some.batch for name, some in fitted.items()}
-        if decision.cache:
-            prefix, suffix = backbone.split(base, frozen)
-            part = keras.Model(suffix.inputs, head(suffix.output), name="suffix")
-            stored = activations.cached(root, prefix, size, params.input_range, fitted, engine)
-            read = stack.enter_context(stored)
-        train = Batches(
-            read["train"],
-            fitted["train"].labels,
-            training.batch_size,
-            params.seed,
-            augmentation(training.augment),
-        )
-        history = fit(
-            part,
-            train,
-            Batches(read["validation"], fitted["validation"].labels, batch_size(size, "keras")),
-            training,
-            kept,
-            training.patience,
-            optimizer(training, len(train)),
-            training.label_smoothing,
-        )
+    part = model
+    read: Mapping[str, Callable[..., Any]]
+    read = {name: some.batch for name, some in fitted.items()}
+    if decision.cache:
+        prefix, suffix = backbone.split(base, frozen)
+        part = keras.Model(suffix.inputs, head(suffix.output), name="suffix")
+        read = activations.cached(root, prefix, size, params.input_range, fitted, engine)
+    train = Batches(
+        read["train"],
+        fitted["train"].labels,
+        training.batch_size,
+        params.seed,
+        augmentation(training.augment),
+    )
+    history = fit(
+        part,
+        train,
+        Batches(read["validation"], fitted["validation"].labels, batch_size(size, "keras")),
+        training,
+        kept,
+        training.patience,
+        optimizer(training, len(train)),
+        training.label_smoothing,
+    )
     parts = {part: Predictions(some.labels, predict(model, some)) for part, some in images.items()}
     cost = len(images["train"]) * activations.cost(base, frozen, history.epochs, decision.cache)
     start = training.head_start.epochs
@@ -221,6 +219,35 @@ def _start_head(
     batches = _batches_in(pooled, images.labels, training.batch_size, seed)
     loss = start_head(head, batches, training.head_start)
     print(f"head start: {training.head_start.epochs} epochs, loss {loss:.4f}", flush=True)
+
+
+def load_classifier(mode: str, root: Path = Path()) -> keras.Model:
+    """Return the classifier that a mode trained, as params.yaml has it, for use elsewhere.
+
+    It takes images (n, side, side, 3) uint8 of `image_size` pixels, white on black as
+    Fashion-MNIST's, and gives probabilities (n, 10) float32 in the order of `CLASS_NAMES`.
+
+    Args:
+        mode: frozen, full or partial.
+        root: the project's folder, where that mode's stage has run.
+
+    Raises:
+        ThawError: there is no such model, or params.yaml asks for another network than its.
+
+    """
+    params = load_params(root)
+    network = weights.resnet50(params.image_size, top=False)
+    head = build_head(params.head)
+    model = backbone.image_model(network, params.image_size, params.input_range, head)
+    path = root / f"data/models/{mode}.weights.h5"
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError) as error:
+        raise ThawError(
+            f"{path} is no model of what params.yaml asks for. Received: {error}. Run `dvc repro "
+            f"train-{mode}`, or `dvc checkout` where that is done."
+        ) from error
+    return model
 
 
 def metrics_of(trained: Trained) -> Metrics:

@@ -291,7 +291,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _problem(item: dict[str, Any]) -> list[str]:
-    """Put one of pydantic's errors into DESIGN's words."""
+    """Say one of pydantic's errors as thaw does: where, what is allowed, what was received."""
     if not item["loc"]:
         return (
             str(item["ctx"]["error"]).splitlines()

@@ -26,7 +26,7 @@ NOTICES = {
     "random": "No pretrained weights were used: ResNet50 starts from random weights, so these "
     "numbers do not show what thawing ImageNet knowledge is worth.",
     "bundled": "The weights are those that ship with thaw: a distilled approximation, not "
-    "ImageNet's ResNet50, which -S weights=imagenet takes.",
+    "ImageNet's ResNet50 (-S weights=imagenet).",
 }
 """What a report says first, by the kind of weights."""
 
@@ -71,7 +71,7 @@ def render(root: Path, plots: Path, template: str) -> str:
     )
     try:
         return environment.get_template(template).render(context(root, plots))
-    except (KeyError, ValueError, UndefinedError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError, UndefinedError) as error:
         raise ThawError(f"metrics/ or plots/ is damaged: {error}. {remedy()}") from error
 
 
@@ -83,7 +83,10 @@ def context(root: Path, plots: Path) -> dict[str, Any]:
     modes = {mode: metrics[mode] for mode in MODES}
     differences = read_csv(plots / "modes/differences.csv")
     cells = read_csv(plots / "diagnose/cells.csv")
-    curve = plots / "study/curve.csv"
+    curve, full_data = (
+        read_csv(path) if path.is_file() else []
+        for path in (plots / "study/curve.csv", plots / "study/full_data.csv")
+    )
     return {
         "notice": NOTICES.get(metrics["baseline"]["weights"].partition(" ")[0], ""),
         "weights": metrics["baseline"]["weights"],
@@ -102,9 +105,20 @@ def context(root: Path, plots: Path) -> dict[str, Any]:
             for name in CLASS_NAMES
         },
         "mistakes": {mode: read_csv(plots / mode / "mistakes.csv") for mode in MODES},
-        "curve": read_csv(curve) if curve.is_file() else [],
+        "curve": curve,
+        "curve_made": curve_made(curve[0]) if curve else "",
+        "full_data": full_data,
         "provenance": provenance(root, metrics["baseline"]["weights"]),
     }
+
+
+def curve_made(run: Mapping[str, str]) -> str:
+    """Say what curve.csv's runs have in common, from one of them."""
+    return (
+        f"train-partial by how much of ResNet50 is frozen: weights {run['weights']}, "
+        f"{int(run['train_images']):,} training images, {run['epochs']} epochs, seed "
+        f"{run['seed']}, threads: {run['threads']}, at commit {run['commit']}."
+    )
 
 
 def _pictures(root: Path, seen: Sequence[Mapping[str, str]]) -> Iterator[str]:
@@ -147,6 +161,8 @@ def causes(cells: Sequence[Mapping[str, str]]) -> Iterator[str]:
         )
 
 
+NONE = (None, "-")
+"""What says that a column does not apply: in memory, and in a CSV."""
 NOISE = 0.03
 """Two standard errors of an accuracy on 1,000 images, about."""
 LOCKED = ("tensorflow", "keras", "openvino", "numpy", "scikit-learn", "dvc")
@@ -164,7 +180,7 @@ def provenance(root: Path, weights: str) -> list[tuple[str, str]]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ThawError(f"{path} cannot be read: {error}. Restore it with git.") from error
-    locked = dict(re.findall(r"^([\w-]+)==(\S+)", text, re.MULTILINE))
+    locked = locked_versions(text)
     return [
         ("weights", weights),
         *((f"{file.name}, SHA-256", file.sha256) for file in FILES),
@@ -172,6 +188,11 @@ def provenance(root: Path, weights: str) -> list[tuple[str, str]]:
         *((name, locked.get(name, "not locked")) for name in LOCKED),
         *_flat(load_params(root).model_dump(mode="json")),
     ]
+
+
+def locked_versions(lock: str) -> dict[str, str]:
+    """Return the version of each package in a lock file's text."""
+    return dict(re.findall(r"^([\w-]+)==(\S+)", lock, re.MULTILINE))
 
 
 def _flat(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -196,7 +217,7 @@ def answer(
         f"{reached(modes[best])} on {modes[best]['test_images']:,} test images, {verdict} "
         f"{MODES[second]}, on {modes[second]['train_images']:,}, with {reached(modes[second])} "
         f"(difference {apart:+.4f} [{low:+.4f}, {high:+.4f}]). "
-        f"A linear classifier on raw pixels, fitted on {baseline['linear_pixels_train_images']:,} "
+        f"A linear classifier on pixels, fitted on {baseline['linear_pixels_train_images']:,} "
         f"images, gets {linear:.4f}."
     )
 
@@ -218,7 +239,7 @@ def _references(baseline: Metrics) -> list[Row]:
     rows = [
         Row("chance", baseline["chance_accuracy"]),
         Row(
-            "linear on raw pixels",
+            "linear on pixels",
             baseline[linear],
             baseline[f"{linear}_low"],
             baseline[f"{linear}_high"],
@@ -277,14 +298,14 @@ def reached(metrics: Metrics) -> str:
     return f"{metrics['test_accuracy']:.4f} [{low:.4f}, {high:.4f}]"
 
 
-def thousands(number: int | None) -> str:
-    """Return a count with thousands apart, a dash where there is none."""
-    return "-" if number is None else f"{number:,}"
+def thousands(number: object) -> str:
+    """Return a count, or text that is one, with thousands apart; a dash where there is none."""
+    return "-" if number in NONE else f"{int(str(number)):,}"
 
 
 def decimals(number: object, digits: int = 4, sign: str = "") -> str:
     """Return a number, or text that is one, to so many digits; a dash where there is none."""
-    return "-" if number is None else f"{float(str(number)):{sign}.{digits}f}"
+    return "-" if number in NONE else f"{float(str(number)):{sign}.{digits}f}"
 
 
 def data_url(path: Path) -> str:

@@ -9,11 +9,11 @@ import tenacity
 from keras.src.applications import resnet as keras_resnet
 from keras.src.backend.config import keras_home
 
-from thaw import bundled
+from thaw import bundled, hdf5
 from thaw.errors import ThawError
 from thaw.files import sha256
 from thaw.params import WEIGHT_SOURCES
-from thaw.weights import TOP_LAYER, Source, assign, read_layers, resnet50
+from thaw.weights import TOP_LAYER, Source, assign, no_weights, read_layers, resnet50
 
 STALL_TIMEOUT = 30.0
 """Seconds without a byte after which Keras' download is given up; Keras itself sets none."""
@@ -41,8 +41,11 @@ def obtain(weights: str, root: Path) -> tuple[keras.Model, Source]:
     if not path.is_file():
         raise ThawError(
             f"weights: {weights} is no file. Name a .weights.h5 or .h5 file, relative to the "
-            f"project's folder or absolute, or one of: {', '.join(WEIGHT_SOURCES)}."
+            "project's folder or absolute (in a queued experiment absolute: that runs in a copy of "
+            f"the project), or one of: {', '.join(WEIGHT_SOURCES)}."
         )
+    if flaw := hdf5.flaw(path):
+        raise no_weights(path, flaw)
     has_top = _has_top(path)
     model = resnet50(224, top=has_top)
     assign(model, read_layers(path, model), path)

@@ -18,7 +18,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 from numpy.typing import NDArray
 
 from thaw.errors import ThawError
-from thaw.files import atomic_folder, read_json, require_space, sha256, write_csv
+from thaw.files import SCRATCH, atomic_folder, read_json, require_space, sha256, write_csv
 from thaw.params import BLOCKS_PER_STAGE, CLASSES, Augment, BackboneTraining, Fit, HeadStart
 from thaw.stage import PRIVATE, QUIET
 
@@ -105,6 +105,10 @@ class History:
         write_csv(path, HISTORY_COLUMNS, [[int(row[0]), *row[1:]] for row in rows])
 
 
+_DAMAGE = (TypeError, ValueError, KeyError, OSError)
+"""What JSON, h5py and Keras raise for files that are not whole."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What a fit needs to go on: weights, optimizer, best weights, history.
@@ -137,16 +141,22 @@ class Checkpoint:
             history = History(**read_json(self.folder / "history.json"))
             model.optimizer.build(model.trainable_variables)
             model.load_weights(self.folder / "last.weights.h5")
-        except (ThawError, TypeError, ValueError, KeyError, OSError) as error:
-            raise ThawError(
-                f"the checkpoint of an interrupted run, {self.folder}, is damaged: {error}. Delete "
-                "it and run again: training then starts over."
-            ) from error
+        except (ThawError, *_DAMAGE) as error:
+            raise self._damaged(error) from error
         return history
 
     def restore_best(self, model: keras.Model) -> None:
         """Give `model` the weights of its best epoch."""
-        uncompiled(model).load_weights(self.folder / "best.weights.h5")
+        try:
+            uncompiled(model).load_weights(self.folder / "best.weights.h5")
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> ThawError:
+        return ThawError(
+            f"the checkpoint of an interrupted run, {self.folder}, is damaged: {error}. Delete it "
+            "and run again: training then starts over."
+        )
 
     def clear(self) -> None:
         """Forget the run: its results are written."""
@@ -173,9 +183,11 @@ def checkpoint(
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     folder = root / PRIVATE / "checkpoints" / stage
-    others = [path for path in folder.glob("*") if path.name != digest]
-    for old in sorted(others, key=lambda path: path.stat().st_mtime)[:-1]:
-        shutil.rmtree(old, ignore_errors=True)
+    unfinished = list(folder.glob(f"{SCRATCH}*"))  # a run was killed while it wrote
+    others = [path for path in folder.glob("[!.]*") if path.name != digest]
+    older = sorted(others, key=lambda path: path.stat().st_mtime)[:-1]
+    for useless in (*unfinished, *older):
+        shutil.rmtree(useless, ignore_errors=True)
     return Checkpoint(folder / digest)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from keras.src.utils import naming
 from numpy.typing import NDArray
 
+from thaw import hdf5
 from thaw.errors import ThawError
 from thaw.files import atomic_folder, read_json, remedy, require_space, write_json
 
@@ -87,14 +88,18 @@ def read_layers(path: Path, model: keras.Model) -> Layers:
             group = file.get("model_weights", file)
             if "layer_names" in group.attrs:
                 return _legacy_layers(group, model)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ThawError(
-            f"{path} is not a file of Keras weights: {error}. Name a .weights.h5 or .h5 file that "
-            "Keras wrote."
-        ) from error
-    raise ThawError(
-        f"{path} is not a file of Keras weights: expected a group `layers` (.weights.h5) or an "
-        "attribute `layer_names` (.h5). Name a file that Keras' save_weights wrote."
+    except hdf5.DAMAGED as error:
+        raise no_weights(path, str(error)) from error
+    raise no_weights(
+        path, "expected a group `layers` (.weights.h5) or an attribute `layer_names` (.h5)"
+    )
+
+
+def no_weights(path: Path, flaw: str) -> ThawError:
+    """Return the error of a file that holds no weights, for what is wrong with it."""
+    return ThawError(
+        f"{path} is not a file of Keras weights: {flaw}. Name a .weights.h5 or .h5 file that "
+        "Keras' save_weights wrote."
     )
 
 
@@ -107,7 +112,7 @@ def _keras3_layers(file: h5py.File, model: keras.Model) -> Layers:
         key = f"layers/{kind}_{seen[kind]}" if seen[kind] else f"layers/{kind}"
         seen[kind] += 1
         variables = file.get(f"{key}/vars", {})
-        layers[layer.name] = [variables[str(i)][()] for i in range(len(variables))]
+        layers[layer.name] = [_floats(variables[str(i)]) for i in range(len(variables))]
     return layers
 
 
@@ -123,13 +128,17 @@ def _legacy_layers(group: h5py.Group, model: keras.Model) -> Layers:
         expected = f"{len(weighted)} layers with weights, give or take its top"
         raise ValueError(f"expected {expected}; {len(names)} are there")
     return {
-        layer: [group[name][weight][()] for weight in _weight_names(group, name)]
+        layer: [_floats(group[name][weight]) for weight in _weight_names(group, name)]
         for layer, name in zip(weighted, names, strict=False)
     }
 
 
 def _weight_names(group: h5py.Group, layer: str | bytes) -> NDArray[np.object_]:
     return group[layer].attrs["weight_names"]
+
+
+def _floats(stored: h5py.Dataset) -> NDArray[np.float32]:
+    return np.asarray(stored[()], np.float32)
 
 
 def assign(model: keras.Model, layers: Layers, path: Path) -> None:

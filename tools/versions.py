@@ -1,0 +1,43 @@
+"""Pick from requirements.lock what results depend on: python -m tools.versions.
+
+Reads   requirements.lock
+Writes  versions.yaml  a dependency of every stage that computes
+"""
+
+from pathlib import Path
+
+import yaml
+
+from thaw.reporting import locked_versions
+
+ROOT = Path(__file__).parents[1]
+DECISIVE = (
+    *("h5py", "hdf5plugin", "keras", "numpy", "openvino", "scikit-image", "scikit-learn"),
+    *("scipy", "tensorflow", "zstandard"),
+)
+"""What computes results or writes them; the report, besides, depends on all of the lock."""
+HEADER = """\
+# Versions that results depend on, from requirements.lock: `make lock` writes this file. It is a
+# dependency of every stage that computes: with another version these run again.
+"""
+
+
+def versions(lock: str) -> dict[str, str]:
+    """Return the versions of `DECISIVE` in a lock file's text.
+
+    Raises:
+        KeyError: one is not locked.
+
+    """
+    locked = locked_versions(lock)
+    return {name: locked[name] for name in DECISIVE}
+
+
+def main() -> None:
+    """Write the file."""
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    (ROOT / "versions.yaml").write_text(HEADER + yaml.safe_dump(versions(lock)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
