@@ -92,9 +92,21 @@ def test_the_words_about_all_training_images_are_of_their_tables() -> None:
         measured = "(published)" not in row["model"]
         if measured and (row["model"], row["weights"]) != ("train-frozen", "random"):
             assert f"{float(row['test_accuracy']):.4f}" in paragraph
-        if row["model"] == "train-full":
+        if row["model"].startswith("train-full"):
             low, high = (float(row[f"test_accuracy_{end}"]) for end in ("low", "high"))
             assert f"({low:.4f} to {high:.4f})" in paragraph
+
+
+def test_the_words_about_curves_without_pretraining_are_of_their_tables() -> None:
+    words = " ".join(README.split())
+    paragraph = words[words.index("What pretraining is worth: ") : words.index("Read the table")]
+    rows = {row["run"]: row for row in read_csv(ROOT / "study/results/curve-random.csv")}
+    for run in ("0", "conv3_block4", "175"):
+        assert f"{float(rows[run]['test_accuracy']):.4f}" in paragraph
+    (scratch,) = read_csv(ROOT / "study/results/full-data-scratch.csv")
+    text = " ".join((ROOT / "docs/recipes.md").read_text().split())
+    for part, named in (("train", "training"), ("validation", "validation"), ("test", "test")):
+        assert f"{named} accuracy of {float(scratch[f'{part}_accuracy']):.4f}" in text
 
 
 RECIPES = sorted((ROOT / "study/results").glob("recipes-*.csv"))

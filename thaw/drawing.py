@@ -35,7 +35,7 @@ CURVE = {
     "high": "test_accuracy_high",
 }
 """What the thaw curve shows, and its columns in curve.csv."""
-FULL_DATA = {"linear": "linear on pixels", **MODES}
+FULL_DATA = {"linear": "linear on pixels", **MODES, "scratch": "train-full, rate 0.003"}
 """What is shown of each set of study/ that takes all training images, by its name's end."""
 LINEAR = {
     "train_images": "linear_pixels_train_images",
