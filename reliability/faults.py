@@ -3,9 +3,13 @@
 A stage of a tiny project is started by `dvc repro`, and its processes are killed (SIGKILL) or
 interrupted (SIGINT, as Ctrl-C does) before it would have ended. Then `dvc repro` must end well, and
 git must see the bytes of an undisturbed run. A fault is counted where the run was still going.
+
+DVC writes dvc.lock in place. Killed while it does, it refuses the file from then on, and says so:
+what git has of it is brought back, as a user would, and that is counted.
 """
 
 import argparse
+import itertools
 import os
 import random
 import signal
@@ -13,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -23,6 +28,18 @@ from reliability.project import DVC, Project, create, environment
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGINT": signal.SIGINT}
 PATIENCE = 60
 """Seconds that an interrupted run may take to end."""
+HEADER = """| Stage | takes | Signal | Faults | Survived | of these, with dvc.lock from git |
+|---|---|---|---|---|---|"""
+CUT_OFF = ("'./dvc.lock' is invalid", "'./dvc.lock' validation failed")
+"""What DVC says of a dvc.lock that it did not write to its end."""
+
+
+class Tally(NamedTuple):
+    """How many faults there were, were survived, and took dvc.lock to be brought back."""
+
+    faults: int
+    survived: int
+    with_lock_from_git: int
 
 
 def start(project: Project, stage: str) -> subprocess.Popen[bytes]:
@@ -84,6 +101,14 @@ def recovers(project: Project) -> str:
     return project.changed()
 
 
+def bring_back_lock(project: Project, wrong: str) -> bool:
+    """Take dvc.lock from git where that is what is wrong; return whether it was."""
+    cut_off = any(message in wrong for message in CUT_OFF)
+    if cut_off:
+        project.run("git", "checkout", "--", "dvc.lock")
+    return cut_off
+
+
 def arguments(module: str, kinds_name: str, kinds: Iterable[str], times: int) -> argparse.Namespace:
     """Return what a command line asks for: times, stages, kinds and seed."""
     stages = list(yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"])
@@ -104,26 +129,45 @@ def survived(project: Project, what: str, wrong: str) -> bool:
     return not wrong
 
 
+def moments(draw: random.Random, whole: float) -> Iterator[float]:
+    """Draw moments within so many seconds, without end."""
+    while True:
+        yield draw.uniform(0, whole)
+
+
+def tried(project: Project, stage: str, name: str, after: Iterator[float], times: int) -> Tally:
+    """Signal a stage until it was going on so many times, or always ends before."""
+    hits = well = mended = 0
+    for moment in itertools.islice(after, 3 * times):
+        if hits == times:
+            break
+        if not disturb(project, stage, SIGNALS[name], moment):
+            continue
+        hits += 1
+        wrong = recovers(project)
+        if bring_back_lock(project, wrong):
+            mended += 1
+            wrong = recovers(project)
+        well += survived(project, f"{stage}, {name}", wrong)
+    return Tally(hits, well, mended)
+
+
 def main() -> None:
     """Print a line for each stage; end with 1 where a fault was not survived."""
     options = arguments("faults", "--signals", SIGNALS, times=20)
-    moments = random.Random(options.seed)
+    draw = random.Random(options.seed)
     lost = 0
     with tempfile.TemporaryDirectory() as folder:
         project = create(Path(folder))
         project.reproduce()
-        print("| Stage | takes | Signal | Faults | Survived |\n|---|---|---|---|---|")
+        print(HEADER)
         for stage in options.stages:
             whole = seconds(project, stage)
             for name in options.kinds:
-                hits = well = 0
-                for _ in range(options.times):
-                    if not disturb(project, stage, SIGNALS[name], moments.uniform(0, whole)):
-                        continue
-                    hits += 1
-                    well += survived(project, f"{stage}, {name}", recovers(project))
-                lost += hits - well
-                print(f"| {stage} | {whole:.0f} s | {name} | {hits} | {well} |", flush=True)
+                tally = tried(project, stage, name, moments(draw, whole), options.times)
+                lost += tally.faults - tally.survived
+                row = (stage, f"{whole:.0f} s", name, *tally)
+                print(f"| {' | '.join(map(str, row))} |", flush=True)
     sys.exit(1 if lost else 0)
 
 

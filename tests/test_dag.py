@@ -126,6 +126,17 @@ def test_a_stage_that_is_cut_short_is_made_up_for(
     assert faults.recovers(project) == ""
 
 
+@pytest.mark.parametrize("end", ["\n      md5", "\n    - path:"])
+def test_a_lock_that_a_killed_dvc_did_not_finish_comes_back_from_git(
+    project: Project, end: str
+) -> None:
+    lock = project.root / "dvc.lock"
+    whole = lock.read_text()
+    lock.write_text(whole[: whole.rindex(end) + len(end)])
+    assert faults.bring_back_lock(project, faults.recovers(project))
+    assert faults.recovers(project) == ""
+
+
 @NEEDS_NAMESPACE
 def test_a_disk_that_is_full_or_read_only_loses_nothing() -> None:
     command = (sys.executable, "-m", "reliability.disks", "--times", "1", "--stages")
