@@ -79,10 +79,13 @@ def extract(size: int, way: str, count: int) -> Job:
     return Job(start, work)
 
 
-def compiled(model: keras.Model, rate: float = 3e-4) -> keras.Model:
+def compiled(model: keras.Model, steps_at_once: int = 1) -> keras.Model:
     """Compile as thaw does."""
     model.compile(
-        keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+        keras.optimizers.Adam(3e-4),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        steps_per_execution=steps_at_once,
     )
     return model
 
@@ -131,7 +134,7 @@ def frozen(way: str, count: int, epochs: int) -> Job:
         return naive_fit(params, BACKBONE_LAYERS, count, batch, epochs, FROZEN_EPOCHS)
     some = load(32, count)
     model = backbone.feature_model(32, "byte")[1]
-    head = compiled(heads.build_head(params.head))
+    head = compiled(heads.build_head(params.head), training.HEAD_STEPS)
 
     def fit(engine: inference.Network, part: images.Images, run_epochs: int) -> None:
         values = np.concatenate([out for (out,) in features.predict_batches(engine, part)])

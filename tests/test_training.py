@@ -100,6 +100,22 @@ def test_an_interrupted_run_ends_with_the_same_weights(
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("steps", [3, 32])
+def test_steps_taken_at_once_change_no_bit(tmp_path: Path, steps: int) -> None:
+    """4 steps an epoch: 3 leave a rest, 32 are more than there are."""
+    models = {}
+    histories = []
+    for at_once in (1, steps):
+        models[at_once] = network()
+        kept = Checkpoint(tmp_path / f"run{at_once}")
+        histories.append(
+            fit(models[at_once], batches(), batches(None), settings(), kept, steps_at_once=at_once)
+        )
+    assert histories[0] == histories[1]
+    for a, b in zip(*(model.get_weights() for model in models.values()), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def others() -> Batches:
     """Labels that have nothing to do with what is learnt: validation loss soon rises."""
     return Batches(FEATURES.__getitem__, LABELS[::-1].copy(), 50)

@@ -22,6 +22,7 @@ from thaw.inference import batch_size
 from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params, Training, load_params
 from thaw.runtime import configure
 from thaw.training import (
+    HEAD_STEPS,
     Batches,
     Checkpoint,
     History,
@@ -98,6 +99,7 @@ def train_frozen(root: Path, params: Params) -> Trained:
         kept,
         training.patience,
         label_smoothing=training.label_smoothing,
+        steps_at_once=HEAD_STEPS,
     )
     parts = {
         part: Predictions(labels, head.predict(values, batch_size=FEATURE_BATCH, verbose=0))

@@ -23,7 +23,9 @@ from thaw.params import BLOCKS_PER_STAGE, CLASSES, Augment, BackboneTraining, Fi
 from thaw.stage import PRIVATE, QUIET
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
-
+HEAD_STEPS = 32
+"""Steps of a head alone that TensorFlow takes in one go: each is so short that Keras' own work
+around it would take a third of the time. A backbone's steps are long enough."""
 
 Augmentation = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 """Changes a batch of inputs at random."""
@@ -335,6 +337,7 @@ def fit(
     patience: int = 0,
     by: keras.optimizers.Optimizer | None = None,
     label_smoothing: float = 0.0,
+    steps_at_once: int = 1,
 ) -> History:
     """Fit `model` on the cross-entropy, and leave it with its best epoch's weights.
 
@@ -350,6 +353,7 @@ def fit(
         patience: epochs without a lower validation loss before it ends; 0 = never.
         by: the optimizer; Adam at `training.learning_rate` where it is None.
         label_smoothing: see `cross_entropy`.
+        steps_at_once: that TensorFlow takes before Python comes in again: `HEAD_STEPS` for a head.
 
     Returns:
         The loss (nats, penalties included) and accuracy of each epoch on train, as the epoch went,
@@ -359,7 +363,9 @@ def fit(
         ThawError: the loss is not finite.
 
     """
-    _compile(model, by or keras.optimizers.Adam(training.learning_rate), label_smoothing)
+    _compile(
+        model, by or keras.optimizers.Adam(training.learning_rate), label_smoothing, steps_at_once
+    )
     history = kept.restore(model)
     if history.epochs:
         print(f"going on after epoch {history.epochs} of {training.epochs}", flush=True)
@@ -388,7 +394,7 @@ def start_head(head: keras.Model, features: Batches, start: HeadStart) -> float:
 
     """
     alone = uncompiled(head)  # or the whole network's file would hold this optimizer, too
-    _compile(alone, keras.optimizers.Adam(start.learning_rate))
+    _compile(alone, keras.optimizers.Adam(start.learning_rate), steps_at_once=HEAD_STEPS)
     history = alone.fit(
         features, epochs=start.epochs, callbacks=[_InOrder(features)], shuffle=False, verbose=0
     )
@@ -423,12 +429,16 @@ def cross_entropy(label_smoothing: float) -> str | Loss:
 
 
 def _compile(
-    model: keras.Model, by: keras.optimizers.Optimizer, label_smoothing: float = 0.0
+    model: keras.Model,
+    by: keras.optimizers.Optimizer,
+    label_smoothing: float = 0.0,
+    steps_at_once: int = 1,
 ) -> None:
     model.compile(
         optimizer=by,
         loss=cross_entropy(label_smoothing),
         metrics=["accuracy"],
+        steps_per_execution=steps_at_once,
         jit_compile=False,  # XLA makes ResNet50 three to four times slower on a CPU at 32 px
     )
 
