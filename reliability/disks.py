@@ -111,7 +111,7 @@ def lost_on(project: Project, options: argparse.Namespace) -> int:
             share = shares.random()
             with full(project, stage, share) if kind == "full" else read_only(project):
                 wrong = ends_with_an_error(project, stage)
-            well += survived(project, f"{stage}, {kind}", wrong or recovers(project))
+            well += survived(project, f"{stage}, {kind}", wrong or recovers(project, stage))
         lost += options.times - well
         print(f"| {stage} | {kind} | {options.times} | {well} |", flush=True)
     return lost

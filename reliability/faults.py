@@ -1,8 +1,10 @@
 """Stages killed at random moments: python -m reliability.faults [--times N] [--stages NAME ..].
 
 A stage of a tiny project is started by `dvc repro`, and its processes are killed (SIGKILL) or
-interrupted (SIGINT, as Ctrl-C does) before it would have ended. Then `dvc repro` must end well, and
-git must see the bytes of an undisturbed run. A fault is counted where the run was still going.
+interrupted (SIGINT, as Ctrl-C does) before it would have ended. Then the stage must run again, over
+what that left, and git must see the bytes of an undisturbed run. It is forced to: DVC would bring
+back what it has in its cache. Where the fault left a checkpoint, training must go on from there. A
+fault is counted where the run was still going.
 
 DVC writes dvc.lock in place. Killed while it does, it refuses the file from then on, and says so:
 what git has of it is brought back, as a user would, and that is counted.
@@ -24,21 +26,26 @@ from typing import NamedTuple
 import yaml
 
 from reliability.project import DVC, Project, create, environment
+from thaw.stage import PRIVATE
 
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGINT": signal.SIGINT}
 PATIENCE = 60
 """Seconds that an interrupted run may take to end."""
-HEADER = """| Stage | takes | Signal | Faults | Survived | of these, with dvc.lock from git |
-|---|---|---|---|---|---|"""
+HEADER = """| Stage | takes | Signal | Faults | Survived | trained on | dvc.lock from git |
+|---|---|---|---|---|---|---|"""
+"""Trained on: left a checkpoint, from which training went on."""
+GOING_ON = "going on after epoch"
+"""What training says of a checkpoint."""
 CUT_OFF = ("'./dvc.lock' is invalid", "'./dvc.lock' validation failed")
 """What DVC says of a dvc.lock that it did not write to its end."""
 
 
 class Tally(NamedTuple):
-    """How many faults there were, were survived, and took dvc.lock to be brought back."""
+    """How many faults there were, were survived, left training to go on, and a broken dvc.lock."""
 
     faults: int
     survived: int
+    went_on: int
     with_lock_from_git: int
 
 
@@ -92,12 +99,22 @@ def _end(running: subprocess.Popen[bytes]) -> None:
         running.communicate()
 
 
-def recovers(project: Project) -> str:
-    """Return what is wrong after `dvc repro`, "" for nothing."""
+def is_begun(project: Project, stage: str) -> bool:
+    """Return whether training left a checkpoint."""
+    checkpoints = project.root / PRIVATE / "checkpoints"
+    return any(checkpoints.glob(f"{stage}-*/[!.]*"))
+
+
+def recovers(project: Project, stage: str) -> str:
+    """Return what is wrong after `stage` and `dvc repro` ran again, "" for nothing."""
+    begun = is_begun(project, stage)
     try:
+        said = project.dvc("repro", "--force", "--single-item", stage)
         project.dvc("repro")
     except RuntimeError as error:
         return str(error)
+    if begun and GOING_ON not in said:
+        return f"training started over:\n{said}"
     return project.changed()
 
 
@@ -137,19 +154,20 @@ def moments(draw: random.Random, whole: float) -> Iterator[float]:
 
 def tried(project: Project, stage: str, name: str, after: Iterator[float], times: int) -> Tally:
     """Signal a stage until it was going on so many times, or always ends before."""
-    hits = well = mended = 0
+    hits = well = begun = mended = 0
     for moment in itertools.islice(after, 3 * times):
         if hits == times:
             break
         if not disturb(project, stage, SIGNALS[name], moment):
             continue
         hits += 1
-        wrong = recovers(project)
+        begun += is_begun(project, stage)
+        wrong = recovers(project, stage)
         if bring_back_lock(project, wrong):
             mended += 1
-            wrong = recovers(project)
+            wrong = recovers(project, stage)
         well += survived(project, f"{stage}, {name}", wrong)
-    return Tally(hits, well, mended)
+    return Tally(hits, well, begun, mended)
 
 
 def main() -> None:

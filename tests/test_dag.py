@@ -37,11 +37,16 @@ def ran(output: str) -> list[str]:
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
 
 
+SECRET = "known-to-the-shell-alone"
+
+
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """The project after its first `dvc repro`, committed, and what that printed."""
     project = create(tmp_path_factory.mktemp("project"))
-    return project, project.reproduce()
+    with pytest.MonkeyPatch.context() as shell:
+        shell.setenv("API_TOKEN", SECRET)
+        return project, project.reproduce()
 
 
 @pytest.fixture
@@ -66,6 +71,16 @@ def test_the_first_run_runs_every_stage_and_writes_every_output(
     assert full["parameters"] == 23_851_274
     assert full["parameters_trainable"] == 23_798_154
     assert full["images_seen"] == 40 * 2, "by default the head has no start of its own"
+
+
+def test_no_output_knows_the_shell_or_the_folder(project: Project) -> None:
+    folders = (project.root / name for name in ("data", "metrics", "plots", "report"))
+    outputs = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert len(outputs) > 30
+    unwanted = [text.encode() for text in (SECRET, str(project.root.parent))]
+    for path in [*outputs, project.root / "dvc.lock"]:
+        content = path.read_bytes()
+        assert not [text for text in unwanted if text in content], path
 
 
 def test_a_second_run_does_nothing(project: Project) -> None:
@@ -123,7 +138,7 @@ def test_a_stage_that_is_cut_short_is_made_up_for(
     project: Project, stage: str, after: float, name: str
 ) -> None:
     assert faults.disturb(project, stage, faults.SIGNALS[name], after)
-    assert faults.recovers(project) == ""
+    assert faults.recovers(project, stage) == ""
 
 
 @pytest.mark.parametrize("end", ["\n      md5", "\n    - path:"])
@@ -133,8 +148,8 @@ def test_a_lock_that_a_killed_dvc_did_not_finish_comes_back_from_git(
     lock = project.root / "dvc.lock"
     whole = lock.read_text()
     lock.write_text(whole[: whole.rindex(end) + len(end)])
-    assert faults.bring_back_lock(project, faults.recovers(project))
-    assert faults.recovers(project) == ""
+    assert faults.bring_back_lock(project, faults.recovers(project, "report"))
+    assert faults.recovers(project, "report") == ""
 
 
 @NEEDS_NAMESPACE
@@ -151,7 +166,7 @@ def test_two_runs_at_once_do_not_disturb_each_other(project: Project) -> None:
     for of_one, code in said.items():
         assert code == 0 or re.search("is busy|Unable to acquire lock", of_one)
         assert "Traceback" not in of_one
-    assert faults.recovers(project) == ""
+    assert faults.recovers(project, "train-full") == ""
 
 
 def test_a_fresh_clone_is_up_to_date(project: Project, tmp_path: Path) -> None:
