@@ -4,19 +4,16 @@ Writes  benchmarks/results.csv, benchmarks/results.md (the full size only)
 """
 
 import argparse
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from benchmarks.apart import ROOT, run_apart
+from benchmarks.apart import ROOT, machine, run_apart
 from benchmarks.cases import SIZES
 from thaw.files import write_csv
 
@@ -139,25 +136,6 @@ def markdown(rows: list[Row], size: str) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def machine() -> str:
-    """Say what was measured on."""
-    return (
-        f"{os.cpu_count()} cores, {processor()}, Python {platform.python_version()}, TensorFlow "
-        f"{version('tensorflow')}, Keras {version('keras')}, OpenVINO {version('openvino')}."
-    )
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    return next(
-        (line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine()
-    )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -23,3 +25,22 @@ def run_apart(module: str, *arguments: str) -> dict[str, float]:
         sys.exit(f"error: {' '.join(command[2:])} failed:\n{ended.stderr}")
     result: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
     return result
+
+
+def machine() -> str:
+    """Say what was measured on."""
+    return (
+        f"{os.cpu_count()} cores, {processor()}, Python {platform.python_version()}, TensorFlow "
+        f"{version('tensorflow')}, Keras {version('keras')}, OpenVINO {version('openvino')}."
+    )
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next(
+        (line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine()
+    )

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.apart import ROOT
+from benchmarks.apart import ROOT, machine
 
 SOME = {"train": 600, "validation": 100, "test": 200}
 """Images, where all would take hours."""
@@ -73,7 +73,7 @@ def main() -> None:
         extracted.symlink_to(ROOT / "data/features/features.h5")
         one_epoch = everything["train_frozen"] | {"epochs": 1, "seeds": 1}
         add("train_frozen", "all", everything | {"train_frozen": one_epoch})
-    (ROOT / "benchmarks/memory.md").write_text("\n".join([*lines, ""]))
+    (ROOT / "benchmarks/memory.md").write_text("\n".join([*lines, "", machine(), ""]))
 
 
 if __name__ == "__main__":

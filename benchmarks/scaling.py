@@ -1,9 +1,10 @@
 """How cost grows with the number of images: python -m benchmarks.scaling.
 
-Writes  benchmarks/scaling.csv, benchmarks/scaling.png
+Writes  benchmarks/scaling.csv, benchmarks/scaling.png, benchmarks/scaling.md
 
-Features and frozen training as the stages do them, at 32 px, each size in a process of its own:
-seconds, peak memory, bytes on disk. `python -m benchmarks.scaling COUNT` measures one size.
+Features and frozen training as the stages do them, each number of images in a process of its own:
+seconds, peak memory, bytes on disk; and what ImageNet's 1.2 million images would take by that.
+`python -m benchmarks.scaling COUNT SIDE` measures one number of images.
 """
 
 import json
@@ -15,17 +16,20 @@ from pathlib import Path
 
 from matplotlib import rc_context
 
-from benchmarks.apart import ROOT, run_apart
+from benchmarks.apart import ROOT, machine, run_apart
 from thaw.figures import COLOURS, MARKERS, STYLE, label_last, new_figure, save
 from thaw.files import write_csv
 
 HERE = Path(__file__).parent
 COUNTS = (1_000, 4_000, 16_000, 60_000)
+LARGE_COUNT = 1_000
+"""Of 224 px, measured for their features' seconds an image."""
+IMAGENET = 1_200_000
 EPOCHS = 20
 COLUMNS = ("images", "features_seconds", "training_seconds", "peak_gb", "disk_gb")
 
 
-def measure(count: int) -> dict[str, float]:
+def measure(count: int, side: int) -> dict[str, float]:
     """Extract features of `count` images, write them, fit a head on them."""
     import numpy as np
 
@@ -36,12 +40,12 @@ def measure(count: int) -> dict[str, float]:
     params = load_params(ROOT)
     configure(seed=0, threads=params.threads)
     gray, _ = fashion_mnist.load(ROOT / "data/raw")
-    _, model = backbone.feature_model(32, "byte")
+    _, model = backbone.feature_model(side, "byte")
     with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
         folder = Path(name)
         part = images.Part(gray, np.arange(count))
-        images.write_images(folder / "rgb32.h5", {"train": part}, 32)
-        some = images.open_images(folder, 32, "train")
+        images.write_images(folder / f"rgb{side}.h5", {"train": part}, side)
+        some = images.open_images(folder, side, "train")
         begin = time.perf_counter()
         features.write_features(folder / "features.h5", model, {"train": some}, params.engine)
         extracted = time.perf_counter()
@@ -50,7 +54,8 @@ def measure(count: int) -> dict[str, float]:
         settings = params.train_frozen.model_copy(update={"epochs": EPOCHS})
         kept = training.Checkpoint(folder / "checkpoint")
         first = training.Batches(values.__getitem__, labels[:1000], 256)
-        training.fit(heads.build_head(params.head), batches, first, settings, kept)
+        head = heads.build_head(params.head)
+        training.fit(head, batches, first, settings, kept, steps_at_once=training.HEAD_STEPS)
         trained = time.perf_counter()
         disk = (folder / "features.h5").stat().st_size
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -58,14 +63,31 @@ def measure(count: int) -> dict[str, float]:
     return dict(zip(COLUMNS, figures, strict=True))
 
 
+def reckoned_imagenet(rows: list[dict[str, float]], large: dict[str, float]) -> str:
+    """Say what `IMAGENET` images of 224 px would take, by the largest of 32 px and some of 224."""
+    most = rows[-1]
+    times = IMAGENET / most["images"]
+    hours = large["features_seconds"] / large["images"] * IMAGENET / 3600
+    minutes = most["training_seconds"] / EPOCHS * times / 60
+    return (
+        f"By that, {IMAGENET / 1e6:g} million images of 224 px take {hours:.1f} hours for their "
+        f"features ({large['images'] / large['features_seconds']:.1f} images/s here), "
+        f"{most['disk_gb'] * times:.1f} GB on disk and as much memory, and {minutes:.1f} minutes "
+        f"for each of the head's epochs."
+    )
+
+
 def main() -> None:
-    """Measure every size; write the table and the figure."""
+    """Measure every size; write the table, the figure and what follows."""
     rows = []
     for count in COUNTS:
-        rows.append(run_apart("scaling", str(count)))
+        rows.append(run_apart("scaling", str(count), "32"))
         print(rows[-1], flush=True)
+    large = run_apart("scaling", str(LARGE_COUNT), "224")
     write_csv(HERE / "scaling.csv", COLUMNS, [[round(row[c], 3) for c in COLUMNS] for row in rows])
     draw(rows, HERE / "scaling.png")
+    (HERE / "scaling.md").write_text(f"{reckoned_imagenet(rows, large)}\n\n{machine()}\n")
+    print((HERE / "scaling.md").read_text())
 
 
 @rc_context(STYLE)
@@ -89,6 +111,6 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(json.dumps(measure(int(sys.argv[1]))))
+        print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]))))
     else:
         main()

@@ -5,6 +5,7 @@ from conftest import refusal
 
 from benchmarks.__main__ import Row, markdown
 from benchmarks.cases import notebook_resize, reckoned
+from benchmarks.scaling import EPOCHS, reckoned_imagenet
 from thaw.images import resize_gray, to_rgb
 
 
@@ -13,6 +14,15 @@ def test_the_table_by_hand() -> None:
     lines = markdown(rows, "full").splitlines()
     assert lines[2] == "| full, one epoch: plain `fit` | 11.00 s | 4.50 s | 2.50 (2.00 to 3.00) |"
     assert lines[3].endswith("| 1.00 s | 2.00 s | 0.50 |")
+
+
+def test_what_imagenet_takes_by_hand() -> None:
+    """20 times 60,000 images; 0.02 s for each of 224 px; an epoch of 60,000 takes 3 s."""
+    most = {"images": 60_000, "training_seconds": 3.0 * EPOCHS, "disk_gb": 0.5}
+    said = reckoned_imagenet([{}, most], {"images": 1000, "features_seconds": 20.0})
+    assert "1.2 million images" in said
+    assert "take 6.7 hours for their features (50.0 images/s here), 10.0 GB on disk" in said
+    assert "1.0 minutes for each of the head's epochs" in said
 
 
 def test_part_of_the_work_is_reckoned_up() -> None:
