@@ -21,6 +21,7 @@ from skimage.transform import resize
 
 from benchmarks.apart import ROOT
 from thaw import activations, backbone, fashion_mnist, features, heads, images, inference, training
+from thaw.optimizers import Adam
 from thaw.params import BACKBONE_LAYERS, Params, load_params
 from thaw.runtime import configure
 
@@ -79,10 +80,12 @@ def extract(size: int, way: str, count: int) -> Job:
     return Job(start, work)
 
 
-def compiled(model: keras.Model, steps_at_once: int = 1) -> keras.Model:
-    """Compile as thaw does."""
+def compiled(
+    model: keras.Model, by: type[keras.optimizers.Adam] = Adam, steps_at_once: int = 1
+) -> keras.Model:
+    """Compile as thaw does, or with Keras' own Adam."""
     model.compile(
-        keras.optimizers.Adam(3e-4),
+        by(3e-4),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         steps_per_execution=steps_at_once,
@@ -114,7 +117,7 @@ def naive_fit(
     `epochs` are run, `every_epoch` reckoned.
     """
     base, head, _ = network(params, freeze, plain=True)
-    model = compiled(backbone.image_model(base, 32, "byte", head))
+    model = compiled(backbone.image_model(base, 32, "byte", head), keras.optimizers.Adam)
     part = load(32, count)
     pixels, labels = part.batch(slice(None)), part.labels
 
@@ -134,7 +137,7 @@ def frozen(way: str, count: int, epochs: int) -> Job:
         return naive_fit(params, BACKBONE_LAYERS, count, batch, epochs, FROZEN_EPOCHS)
     some = load(32, count)
     model = backbone.feature_model(32, "byte")[1]
-    head = compiled(heads.build_head(params.head), training.HEAD_STEPS)
+    head = compiled(heads.build_head(params.head), steps_at_once=training.HEAD_STEPS)
 
     def fit(engine: inference.Network, part: images.Images, run_epochs: int) -> None:
         values = np.concatenate([out for (out,) in features.predict_batches(engine, part)])

@@ -10,8 +10,10 @@ from thaw.errors import ThawError
 from thaw.files import (
     atomic_file,
     atomic_folder,
+    put_back,
     read_csv,
     read_json,
+    remove_folder,
     require_space,
     write_csv,
     write_json,
@@ -67,6 +69,45 @@ def test_a_folder_comes_back_if_its_replacement_fails(
         (scratch / "two").write_text("two")
     assert [entry.name for entry in folder.iterdir()] == ["one"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_that_a_kill_took_away_is_brought_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two moves of its replacement, nothing is tidied up."""
+    folder = tmp_path / "folder"
+    with atomic_folder(folder) as scratch:
+        (scratch / "one").write_text("one")
+    move = Path.replace
+
+    def move_old_only(self: Path, target: Path) -> Path:
+        return move(self, target) if self == folder else self
+
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "replace", move_old_only)
+        killed.setattr(shutil, "rmtree", lambda *_, **__: None)
+        with atomic_folder(folder) as scratch:
+            (scratch / "two").write_text("two")
+    assert not folder.exists()
+    put_back(folder)
+    assert [entry.name for entry in folder.iterdir()] == ["one"]
+    put_back(folder)
+    with atomic_folder(folder) as scratch:
+        (scratch / "two").write_text("two")
+    assert [entry.name for entry in folder.iterdir()] == ["two"]
+
+
+def test_a_folder_is_removed_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    with atomic_folder(folder) as scratch:
+        (scratch / "one").write_text("one")
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda *_, **__: None)
+        remove_folder(folder)
+    assert not folder.exists()
+    remove_folder(folder)
 
 
 def test_space_is_asked_for_before_it_is_used(

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import gray_images
 
-from thaw import activations, modes, sources, weights
+from thaw import activations, modes, optimizers, sources, weights
 from thaw.backbone import feature_model
 from thaw.errors import ThawError
 from thaw.features import predict, write_features
@@ -77,7 +77,7 @@ def test_a_cached_run_learns_what_the_uncached_one_learns(
     rounding's. On pretrained weights, since a random network blows rounding up.
     """
     monkeypatch.setattr(activations, "WORTH", 0.0)
-    monkeypatch.setattr(keras.optimizers, "Adam", keras.optimizers.SGD)
+    monkeypatch.setattr(optimizers, "Adam", keras.optimizers.SGD)
     weights.save(root / "data/weights", *sources.obtain("bundled", root))
     before = weights.resnet50(SMALL, top=False)
     weights.load(root / "data/weights", before)

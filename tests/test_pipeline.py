@@ -43,7 +43,7 @@ ORDER = (
         "evaluation",
         "baseline",
     ),
-    *("training", "figures", "modes", "diagnosis", "drawing", "reporting"),
+    *("optimizers", "training", "figures", "modes", "diagnosis", "drawing", "reporting"),
 )
 
 

@@ -28,11 +28,13 @@ has four)."""
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes `folder`'s place once the block ends without an error.
 
-    After an error `folder` is as it was before.
+    After an error `folder` is as it was before. After a kill, too, but that it may be away:
+    `put_back` brings it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
-    old = scratch.with_name(f"{scratch.name}-old")
+    old = _aside(folder)
+    shutil.rmtree(old, ignore_errors=True)  # a killed run's, which nobody asked back
     try:
         scratch.chmod(0o777 & ~_umask())
         yield scratch
@@ -40,10 +42,26 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             folder.replace(old)
         scratch.replace(folder)
     finally:
-        if old.exists() and not folder.exists():
-            old.replace(folder)
+        put_back(folder)
         for rest in (scratch, old):
             shutil.rmtree(rest, ignore_errors=True)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f"{SCRATCH}{folder.name}-old")
+
+
+def put_back(folder: Path) -> None:
+    """Bring back the folder that `atomic_folder` had put aside when it was killed."""
+    if _aside(folder).exists() and not folder.exists():
+        _aside(folder).replace(folder)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, should it be there; a kill leaves no part of it under its name."""
+    if folder.exists():
+        scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
+        shutil.rmtree(folder.replace(scratch), ignore_errors=True)
 
 
 @contextmanager

@@ -269,7 +269,10 @@ def check_labels(path: Path, labels: NDArray[np.int64], images: int) -> None:
             f"{len(labels):,} labels. {remedy()}"
         )
     if images and not 0 <= labels.min() <= labels.max() < CLASSES:
-        raise ThawError(f"{path}: labels must be 0 to 9. Received: {np.unique(labels)}. {remedy()}")
+        raise ThawError(
+            f"{path}: labels must be 0 to 9. Received: {np.unique(labels)}. The file is damaged, "
+            f"or not thaw's. {remedy()}"
+        )
 
 
 def check_split(parts: dict[str, Part]) -> None:
@@ -281,4 +284,9 @@ def check_split(parts: dict[str, Part]) -> None:
     """
     joined = np.concatenate([parts["train"].positions, parts["validation"].positions])
     if len(np.unique(joined)) != len(joined) or joined.max() >= TRAIN_IMAGES:
-        raise ThawError("train and validation overlap. This is a bug of thaw's: please report it.")
+        raise ThawError(
+            "train and validation overlap, so validation would measure what was learnt by heart. "
+            f"Received: {len(joined):,} positions, {len(np.unique(joined)):,} different, up to "
+            f"{joined.max():,}. No params lead there: undo what was changed in thaw/images.py, or "
+            "report it as a bug."
+        )

@@ -19,6 +19,7 @@ from thaw.files import atomic_file, atomic_folder, require_space, write_csv, wri
 from thaw.heads import build_head
 from thaw.images import PARTS, TEST_EXAMPLE, TRAIN_EXAMPLE, Images, open_images, stratified
 from thaw.inference import batch_size
+from thaw.optimizers import optimizer
 from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params, Training, load_params
 from thaw.runtime import configure
 from thaw.training import (
@@ -29,7 +30,6 @@ from thaw.training import (
     augmentation,
     checkpoint,
     fit,
-    optimizer,
     start_head,
     uncompiled,
 )
@@ -89,8 +89,10 @@ def train_frozen(root: Path, params: Params) -> Trained:
         _asked(params, SHARED, training),
         [root / "data/features/features.h5"],
     )
-    chosen, _ = stratified(features["train"][1], training.images, params.seed)
-    features["train"] = (features["train"][0][chosen], features["train"][1][chosen])
+    if training.images:  # or all would be copied
+        values, labels = features["train"]
+        chosen, _ = stratified(labels, training.images, params.seed)
+        features["train"] = (values[chosen], labels[chosen])
     history = fit(
         uncompiled(head),
         _batches_in(*features["train"], training.batch_size, params.seed),

@@ -17,6 +17,9 @@ PRIVATE = Path(".thaw")
 QUIET = "THAW_QUIET"
 """Set to anything, it leaves a stage's epochs unsaid: `make repro QUIET=1`."""
 
+GOING_ON = "going on after epoch"
+"""What training says where an interrupted run left its state."""
+
 _ENVIRONMENT_ERRORS = {
     errno.ENOSPC: "There is no space left on the disk. Free some and run again.",
     errno.EDQUOT: "The disk quota is used up. Free some space and run again.",

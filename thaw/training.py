@@ -14,13 +14,22 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.optimizers.schedules import LearningRateSchedule
 from numpy.typing import NDArray
 
 from thaw.errors import ThawError
-from thaw.files import SCRATCH, atomic_folder, read_json, require_space, sha256, write_csv
-from thaw.params import BLOCKS_PER_STAGE, CLASSES, Augment, BackboneTraining, Fit, HeadStart
-from thaw.stage import PRIVATE, QUIET
+from thaw.files import (
+    SCRATCH,
+    atomic_folder,
+    put_back,
+    read_json,
+    remove_folder,
+    require_space,
+    sha256,
+    write_csv,
+)
+from thaw.optimizers import Adam
+from thaw.params import CLASSES, Augment, Fit, HeadStart
+from thaw.stage import GOING_ON, PRIVATE, QUIET
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 HEAD_STEPS = 32
@@ -162,7 +171,7 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Forget the run: its results are written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)
 
 
 def checkpoint(
@@ -185,11 +194,12 @@ def checkpoint(
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     folder = root / PRIVATE / "checkpoints" / stage
+    put_back(folder / digest)
     unfinished = list(folder.glob(f"{SCRATCH}*"))  # a run was killed while it wrote
     others = [path for path in folder.glob("[!.]*") if path.name != digest]
     older = sorted(others, key=lambda path: path.stat().st_mtime)[:-1]
     for useless in (*unfinished, *older):
-        shutil.rmtree(useless, ignore_errors=True)
+        remove_folder(useless)
     return Checkpoint(folder / digest)
 
 
@@ -284,50 +294,6 @@ def augmentation(augment: Augment) -> Augmentation | None:
     return change if augment.some else None
 
 
-def rate_schedule(
-    training: BackboneTraining, steps: int, share: float = 1.0
-) -> float | LearningRateSchedule:
-    """Return a rate: constant, or rising over the warm-up and falling to 0 along a cosine.
-
-    Args:
-        training: how the model is fitted.
-        steps: in an epoch.
-        share: of `training.learning_rate`.
-
-    """
-    rate = share * training.learning_rate
-    if training.schedule == "constant":
-        return rate
-    warmup = steps * min(training.warmup_epochs, training.epochs - 1)
-    falling = steps * training.epochs - warmup
-    if not warmup:
-        return keras.optimizers.schedules.CosineDecay(rate, falling)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, falling, warmup_target=rate, warmup_steps=warmup
-    )
-
-
-def optimizer(training: BackboneTraining, steps: int) -> keras.optimizers.Optimizer:
-    """Return Adam, its rate the lower the earlier a layer stands (Howard & Ruder 2018).
-
-    Each of ResNet50's stages, conv5 to conv1, learns at `rate_decay` times the rate of what comes
-    after it; the head at `learning_rate`.
-
-    Args:
-        training: how the model is fitted.
-        steps: in an epoch.
-
-    """
-    adam = keras.optimizers.Adam(rate_schedule(training, steps))
-    if training.rate_decay == 1:
-        return adam
-    by_variable = keras.optimizers.OptimizerMap(adam)
-    for depth, stage in enumerate(reversed(("conv1", *BLOCKS_PER_STAGE)), 1):
-        rate = rate_schedule(training, steps, training.rate_decay**depth)
-        by_variable[rf"(.*/)?{stage}_.*"] = keras.optimizers.Adam(rate)
-    return keras.optimizers.MultiOptimizer(by_variable)
-
-
 def fit(
     model: keras.Model,
     train: Batches,
@@ -363,12 +329,10 @@ def fit(
         ThawError: the loss is not finite.
 
     """
-    _compile(
-        model, by or keras.optimizers.Adam(training.learning_rate), label_smoothing, steps_at_once
-    )
+    _compile(model, by or Adam(training.learning_rate), label_smoothing, steps_at_once)
     history = kept.restore(model)
     if history.epochs:
-        print(f"going on after epoch {history.epochs} of {training.epochs}", flush=True)
+        print(f"{GOING_ON} {history.epochs} of {training.epochs}", flush=True)
     if not history.is_over(training.epochs, patience):
         model.fit(
             train,
@@ -394,7 +358,7 @@ def start_head(head: keras.Model, features: Batches, start: HeadStart) -> float:
 
     """
     alone = uncompiled(head)  # or the whole network's file would hold this optimizer, too
-    _compile(alone, keras.optimizers.Adam(start.learning_rate), steps_at_once=HEAD_STEPS)
+    _compile(alone, Adam(start.learning_rate), steps_at_once=HEAD_STEPS)
     history = alone.fit(
         features, epochs=start.epochs, callbacks=[_InOrder(features)], shuffle=False, verbose=0
     )
