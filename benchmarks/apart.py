@@ -1,4 +1,6 @@
-"""Measuring in processes of their own, which share no memory, thread pool or compiled graph."""
+"""Measuring in processes of their own, which share no memory, thread pool or compiled graph; and
+what machine that was on.
+"""
 
 import json
 import os

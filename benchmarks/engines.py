@@ -3,11 +3,11 @@
 Writes  benchmarks/engines.md
 
 Measures images/s, best of three passes; how far the features are from Keras' (the largest distance
-of an image's, as a share of its length); and the arithmetic of the convolutions as a share of what
-TensorFlow reaches in one product of two large matrices, measured in the same process: where that is
-near 1, no engine that does the same arithmetic can be much faster. Engines: predict (Keras'
-`predict`), keras (`predict_on_batch`), tensorflow (its graph, variables folded into constants),
-onnxruntime (needs `pip install onnxruntime tf2onnx`, and is left out without), openvino. Each is
+of an image's, as a share of its length); and the convolutions' arithmetic a second, as a share of
+that of TensorFlow's product of two large matrices, the best of all those measured beside them:
+how near the processor's limit the engine is. Engines: predict (Keras' `predict`), keras
+(`predict_on_batch`), tensorflow (its graph, variables folded into constants), onnxruntime (needs
+`pip install --no-deps onnxruntime onnx tf2onnx`, and is left out without), openvino. Each is
 measured in a process of its own, `python -m benchmarks.engines SIDE ENGINE BATCH`.
 """
 
@@ -50,8 +50,8 @@ SWEEP = {
 """Batches by side and engine."""
 MATRIX = 4096
 """Side of the matrices whose product shows what the processor can do."""
-MEANS = np.array([103.939, 116.779, 123.68], np.float32)
-"""Of blue, green and red, as `preprocess_input` subtracts them."""
+ONNX = ("onnxruntime", "onnx", "tf2onnx")
+"""What ONNX Runtime and Keras' export for it need."""
 Run = Callable[[NDArray[np.uint8]], Any]
 
 
@@ -77,7 +77,8 @@ def onnxruntime(base: keras.Model) -> Run:
         base.export(file.name, format="onnx", verbose=False)
         session = ort.InferenceSession(file.name, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: images[..., ::-1] - MEANS})[0]
+    preprocess = keras.applications.resnet.preprocess_input
+    return lambda images: session.run(None, {name: preprocess(images.astype(np.float32))})[0]
 
 
 def runner(base: keras.Model, model: keras.Model, engine: str, batch: int) -> Run:
@@ -98,19 +99,20 @@ def first(outputs: Any) -> NDArray[np.float32]:
 
 
 def product_speed() -> float:
-    """Return the multiplications and additions a second of one large float32 product, at best."""
+    """Return the arithmetic a second, in 10^9, of one large float32 product, at best."""
     matrix = tf.random.stateless_uniform((MATRIX, MATRIX), (0, 1))
     best = 0.0
     for _ in range(5):
         begin = time.perf_counter()
         tf.matmul(matrix, matrix).numpy()
-        best = max(best, 2 * MATRIX**3 / (time.perf_counter() - begin))
+        best = max(best, 2e-9 * MATRIX**3 / (time.perf_counter() - begin))
     return best
 
 
 def measure(side: int, engine: str, batch: int) -> dict[str, float]:
-    """Return images/s, how far features are from Keras', and the share of `product_speed`."""
+    """Return images/s, how far features are from Keras', arithmetic a second and a product's."""
     configure(seed=0, threads=load_params(ROOT).threads)
+    product = product_speed()
     base, model = backbone.feature_model(side, "byte")
     images = load(side, 4096 if side == 32 else 64).batch(slice(None))
     run = runner(base, model, engine, batch)
@@ -125,36 +127,48 @@ def measure(side: int, engine: str, batch: int) -> dict[str, float]:
     expected = model.predict(some, verbose=0)
     distance = np.linalg.norm(np.concatenate(outputs)[: len(some)] - expected, axis=1)
     off = float((distance / np.linalg.norm(expected, axis=1)).max())
-    arithmetic = 2 * sum(map(activations.multiplications, base.layers))
-    share = best * arithmetic / product_speed()
-    return {"images_per_second": best, "off": off, "share": share}
+    arithmetic = 2e-9 * sum(map(activations.multiplications, base.layers))
+    return {
+        "images_per_second": best,
+        "off": off,
+        "arithmetic": best * arithmetic,
+        "product": product,
+    }
 
 
 def sweep() -> Iterator[tuple[int, str, int]]:
     """Yield side, engine and batch of every measurement."""
     for side, engines in SWEEP.items():
         for engine, batches in engines.items():
-            if engine != "onnxruntime" or importlib.util.find_spec(engine):
+            if engine != "onnxruntime" or all(map(importlib.util.find_spec, ONNX)):
                 yield from ((side, engine, batch) for batch in batches)
 
 
-def main() -> None:
-    """Measure all; write the table."""
+def markdown(found: dict[tuple[int, str, int], dict[str, float]]) -> str:
+    """Return the table of what `measure` gave."""
+    product = max(each["product"] for each in found.values())
     lines = [
         "| side | engine | batch | images/s | times `predict` | of a product's speed | off by |",
         "|---|---|---|---|---|---|---|",
     ]
-    naive: dict[int, float] = {}
-    for side, engine, batch in sweep():
-        found = run_apart("engines", str(side), engine, str(batch))
-        speed = found["images_per_second"]
-        times = speed / naive.setdefault(side, speed)
+    for (side, engine, batch), each in found.items():
+        naive = found[side, "predict", SWEEP[side]["predict"][0]]["images_per_second"]
+        speed = each["images_per_second"]
         lines.append(
-            f"| {side} | {engine} | {batch} | {speed:.1f} | {times:.2f} | {found['share']:.2f} "
-            f"| {found['off']:.0e} |"
+            f"| {side} | {engine} | {batch} | {speed:.1f} | {speed / naive:.2f} "
+            f"| {each['arithmetic'] / product:.2f} | {each['off']:.0e} |"
         )
-        print(lines[-1], flush=True)
-    (ROOT / "benchmarks/engines.md").write_text("\n".join([*lines, "", machine(), ""]))
+    note = f"The product: {product:.0f} * 10^9 multiplications and additions a second. {machine()}"
+    return "\n".join([*lines, "", note, ""])
+
+
+def main() -> None:
+    """Measure all; write the table."""
+    found = {}
+    for side, engine, batch in sweep():
+        found[side, engine, batch] = run_apart("engines", str(side), engine, str(batch))
+        print(side, engine, batch, found[side, engine, batch], flush=True)
+    (ROOT / "benchmarks/engines.md").write_text(markdown(found))
 
 
 if __name__ == "__main__":

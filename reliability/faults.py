@@ -1,10 +1,10 @@
 """Stages killed at random moments: python -m reliability.faults [--times N] [--stages NAME ..].
 
 A stage of a tiny project is started by `dvc repro`, and its processes are killed (SIGKILL) or
-interrupted (SIGINT, as Ctrl-C does) before it would have ended. Then the stage must run again, over
-what that left, and git must see the bytes of an undisturbed run. It is forced to: DVC would bring
-back what it has in its cache. Where the fault left a checkpoint, training must go on from there. A
-fault is counted where the run was still going.
+interrupted (SIGINT, as Ctrl-C does) before it would have ended. Then `dvc repro` must end well, and
+git must see the bytes of an undisturbed run. It brings back what DVC has in its cache; so the stage
+is also made to run again over what the fault left, and must give the same bytes. Where that was a
+checkpoint, training must go on from it. A fault is counted where the run was still going.
 
 DVC writes dvc.lock in place. Killed while it does, it refuses the file from then on, and says so:
 what git has of it is brought back, as a user would, and that is counted.
@@ -26,27 +26,24 @@ from typing import NamedTuple
 import yaml
 
 from reliability.project import DVC, Project, create, environment
-from thaw.stage import PRIVATE
+from thaw.stage import GOING_ON, PRIVATE
 
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGINT": signal.SIGINT}
 PATIENCE = 60
 """Seconds that an interrupted run may take to end."""
-HEADER = """| Stage | takes | Signal | Faults | Survived | trained on | dvc.lock from git |
+HEADER = """| Stage | takes | Signal | Faults | Survived | left checkpoints | broke dvc.lock |
 |---|---|---|---|---|---|---|"""
-"""Trained on: left a checkpoint, from which training went on."""
-GOING_ON = "going on after epoch"
-"""What training says of a checkpoint."""
 CUT_OFF = ("'./dvc.lock' is invalid", "'./dvc.lock' validation failed")
 """What DVC says of a dvc.lock that it did not write to its end."""
 
 
 class Tally(NamedTuple):
-    """How many faults there were, were survived, left training to go on, and a broken dvc.lock."""
+    """How many faults there were, and of those, how many did what."""
 
     faults: int
     survived: int
-    went_on: int
-    with_lock_from_git: int
+    left_checkpoints: int
+    broke_lock: int
 
 
 def start(project: Project, stage: str) -> subprocess.Popen[bytes]:
@@ -62,11 +59,30 @@ def start(project: Project, stage: str) -> subprocess.Popen[bytes]:
 
 
 def wait_for_stage(running: subprocess.Popen[bytes]) -> None:
-    """Return when DVC says that it runs the stage: before, there is nothing to disturb."""
+    """Return when DVC says that it runs the stage: before, there is nothing to disturb.
+
+    Raises:
+        RuntimeError: it never does.
+
+    """
     assert running.stdout
+    said = []
     for line in running.stdout:
         if line.startswith(b"Running stage"):
             return
+        said.append(line.decode())
+    raise RuntimeError(f"DVC did not run the stage:\n{''.join(said)}")
+
+
+def check_ended_well(running: subprocess.Popen[bytes], said: bytes) -> None:
+    """Hold a run that nobody disturbed to its exit code.
+
+    Raises:
+        RuntimeError: that is not 0.
+
+    """
+    if running.returncode:
+        raise RuntimeError(f"the stage failed undisturbed:\n{said.decode()}")
 
 
 def seconds(project: Project, stage: str) -> float:
@@ -74,7 +90,7 @@ def seconds(project: Project, stage: str) -> float:
     running = start(project, stage)
     wait_for_stage(running)
     begin = time.monotonic()
-    running.communicate()
+    check_ended_well(running, running.communicate()[0])
     return time.monotonic() - begin
 
 
@@ -83,7 +99,7 @@ def disturb(project: Project, stage: str, number: signal.Signals, after: float) 
     running = start(project, stage)
     wait_for_stage(running)
     try:
-        running.communicate(timeout=after)
+        check_ended_well(running, running.communicate(timeout=after)[0])
     except subprocess.TimeoutExpired:
         os.killpg(running.pid, number)
         _end(running)
@@ -99,22 +115,23 @@ def _end(running: subprocess.Popen[bytes]) -> None:
         running.communicate()
 
 
-def is_begun(project: Project, stage: str) -> bool:
-    """Return whether training left a checkpoint."""
-    checkpoints = project.root / PRIVATE / "checkpoints"
-    return any(checkpoints.glob(f"{stage}-*/[!.]*"))
+def checkpoints(project: Project, stage: str) -> int:
+    """Return how many checkpoints a stage's trainings left; its seeds and cells have one each."""
+    return len(list((project.root / PRIVATE / "checkpoints").glob(f"{stage}-*/[!.]*")))
 
 
 def recovers(project: Project, stage: str) -> str:
-    """Return what is wrong after `stage` and `dvc repro` ran again, "" for nothing."""
-    begun = is_begun(project, stage)
+    """Return what is wrong after `dvc repro`, or after `stage` ran again, "" for nothing."""
+    left = checkpoints(project, stage)
     try:
-        said = project.dvc("repro", "--force", "--single-item", stage)
         project.dvc("repro")
+        if wrong := project.changed():
+            return wrong
+        said = project.dvc("repro", "--force", "--single-item", stage)
     except RuntimeError as error:
         return str(error)
-    if begun and GOING_ON not in said:
-        return f"training started over:\n{said}"
+    if said.count(GOING_ON) < left:
+        return f"{left} checkpoints were left, but not all trainings went on from theirs:\n{said}"
     return project.changed()
 
 
@@ -154,20 +171,20 @@ def moments(draw: random.Random, whole: float) -> Iterator[float]:
 
 def tried(project: Project, stage: str, name: str, after: Iterator[float], times: int) -> Tally:
     """Signal a stage until it was going on so many times, or always ends before."""
-    hits = well = begun = mended = 0
+    hits = well = left = mended = 0
     for moment in itertools.islice(after, 3 * times):
         if hits == times:
             break
         if not disturb(project, stage, SIGNALS[name], moment):
             continue
         hits += 1
-        begun += is_begun(project, stage)
+        left += checkpoints(project, stage) > 0
         wrong = recovers(project, stage)
         if bring_back_lock(project, wrong):
             mended += 1
             wrong = recovers(project, stage)
         well += survived(project, f"{stage}, {name}", wrong)
-    return Tally(hits, well, begun, mended)
+    return Tally(hits, well, left, mended)
 
 
 def main() -> None:
@@ -183,7 +200,7 @@ def main() -> None:
             whole = seconds(project, stage)
             for name in options.kinds:
                 tally = tried(project, stage, name, moments(draw, whole), options.times)
-                lost += tally.faults - tally.survived
+                lost += options.times - tally.survived  # what could not be tried, too
                 row = (stage, f"{whole:.0f} s", name, *tally)
                 print(f"| {' | '.join(map(str, row))} |", flush=True)
     sys.exit(1 if lost else 0)

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from thaw.mirrors import FOLDER_VARIABLE
+from thaw.stage import PRIVATE
 
 ROOT = Path(__file__).parents[1]
 DVC = (sys.executable, "-m", "dvc")
@@ -99,7 +100,8 @@ class Project:
         self.run("git", "commit", "--quiet", "--allow-empty", "--message", "results")
 
     def reset(self) -> None:
-        """Bring back what was committed, and nothing else."""
+        """Bring back what was committed, and nothing else, whatever a stage left beside it."""
+        shutil.rmtree(self.root / PRIVATE, ignore_errors=True)
         self.run("git", "checkout", "--quiet", "--force", "HEAD")
         self.run("git", "clean", "--quiet", "--force", "-d")
         self.dvc("checkout", "--force", "--quiet")

@@ -41,7 +41,7 @@ def on(count: int) -> tuple[str, ...]:
     return ("taskset", "--cpu-list", ",".join(map(str, PROCESSORS[:count])))
 
 
-PRIVATE = ("sh", "-c", 'umask 077 && exec "$@"', "sh")
+OTHER_UMASK = ("sh", "-c", 'umask 077 && exec "$@"', "sh")
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 CONDITIONS = {
     "once more": Condition(),
@@ -50,10 +50,10 @@ CONDITIONS = {
     "under load": Condition(load=4),
     "a locale without UTF-8": Condition(environment=ASCII),
     "another time zone": Condition(environment={"TZ": "Pacific/Kiritimati"}),
-    "another umask": Condition(PRIVATE),
+    "another umask": Condition(OTHER_UMASK),
     "a fresh clone in another folder and home": Condition(clone=True),
     "all at once": Condition(
-        (*on(1), *PRIVATE),
+        (*on(1), *OTHER_UMASK),
         {**ASCII, "TZ": "Pacific/Kiritimati"},
         clone=True,
         load=1,

@@ -27,6 +27,8 @@ from thaw.mirrors import FOLDER_VARIABLE
 pytestmark = pytest.mark.slow
 METRICS = [f"metrics/{name}.json" for name in ("baseline", "diagnose", "frozen", "full", "partial")]
 MODEL = "data/models/partial.weights.h5"
+SECRET = "known-to-the-shell-alone"
+"""What a variable of the shell holds in which the first run is started."""
 NEEDS_NAMESPACE = pytest.mark.skipif(
     not disks.usable(), reason="no process may have a mount namespace of its own"
 )
@@ -35,9 +37,6 @@ NEEDS_NAMESPACE = pytest.mark.skipif(
 def ran(output: str) -> list[str]:
     """Return the stages that DVC says it ran, in order."""
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
-
-
-SECRET = "known-to-the-shell-alone"
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +76,9 @@ def test_no_output_knows_the_shell_or_the_folder(project: Project) -> None:
     folders = (project.root / name for name in ("data", "metrics", "plots", "report"))
     outputs = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert len(outputs) > 30
-    unwanted = [text.encode() for text in (SECRET, str(project.root.parent))]
+    unwanted = [
+        str(text).encode() for text in (SECRET, project.root.parent, ROOT, Path.home().resolve())
+    ]
     for path in [*outputs, project.root / "dvc.lock"]:
         content = path.read_bytes()
         assert not [text for text in unwanted if text in content], path
@@ -132,11 +133,13 @@ def test_other_circumstances_give_the_same_bytes(project: Project) -> None:
 
 @pytest.mark.parametrize("name", faults.SIGNALS)
 @pytest.mark.parametrize(
-    ("stage", "after"), [("preprocess", 0.5), ("features", 4), ("train-full", 6)]
+    ("stage", "share"),
+    [("preprocess", 0.3), ("features", 0.5), ("train-frozen", 0.7), ("train-full", 0.8)],
 )
 def test_a_stage_that_is_cut_short_is_made_up_for(
-    project: Project, stage: str, after: float, name: str
+    project: Project, stage: str, share: float, name: str
 ) -> None:
+    after = share * faults.seconds(project, stage)
     assert faults.disturb(project, stage, faults.SIGNALS[name], after)
     assert faults.recovers(project, stage) == ""
 
@@ -166,6 +169,7 @@ def test_two_runs_at_once_do_not_disturb_each_other(project: Project) -> None:
     for of_one, code in said.items():
         assert code == 0 or re.search("is busy|Unable to acquire lock", of_one)
         assert "Traceback" not in of_one
+    assert project.changed() == ""
     assert faults.recovers(project, "train-full") == ""
 
 

@@ -1,7 +1,9 @@
 import gzip
 import hashlib
+import io
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -166,3 +168,64 @@ def test_where_there_is_no_apt_debian_is_passed_over(
     monkeypatch.setattr(shutil, "which", lambda tool: None)
     with pytest.raises(ThawError, match=r"apt-get and dpkg-deb not found: this is not a Debian"):
         download(tmp_path / "raw", mirrors.mirrors()[-1:])
+
+
+def debian_package(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+    """Write an archive as dpkg-deb reads it: deb(5)."""
+    archives = {"debian-binary": b"2.0\n"}
+    control = b"Package: some\nVersion: 1\nArchitecture: all\nMaintainer: some\nDescription: some\n"
+    for name, content in (
+        ("control.tar", [(tarfile.TarInfo("control"), control)]),
+        ("data.tar", members),
+    ):
+        with io.BytesIO() as file:
+            with tarfile.open(fileobj=file, mode="w") as archive:
+                for member, data in content:
+                    member.size = len(data)
+                    archive.addfile(member, io.BytesIO(data))
+            archives[name] = file.getvalue()
+    with path.open("wb") as file:
+        file.write(b"!<arch>\n")
+        for name, data in archives.items():
+            file.write(f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n".encode())
+            file.write(data + b"\n" * (len(data) % 2))
+
+
+def link(name: str, target: Path) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = tarfile.SYMTYPE, str(target)
+    return member
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is Debian's")
+@pytest.mark.parametrize("way", ["none", "parents", "absolute", "link"])
+def test_no_package_writes_outside_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    tree = f"./{mirrors.DEBIAN_FOLDER}"
+    members = [(tarfile.TarInfo(f"{tree}/{name}"), content) for name, content in CONTENT.items()]
+    members += {
+        "none": [],
+        "parents": [(tarfile.TarInfo(f"./{'../' * 4}outside/escaped"), b"evil")],
+        "absolute": [(tarfile.TarInfo(f"{outside}/escaped"), b"evil")],
+        "link": [(link("./out", outside), b""), (tarfile.TarInfo("./out/escaped"), b"evil")],
+    }[way]
+    call = mirrors._call
+
+    def deliver(*command: str, folder: Path) -> None:
+        if command[0] == "apt-get":
+            debian_package(folder / "some.deb", members)
+        else:
+            call(*command, folder=folder)
+
+    monkeypatch.setattr(mirrors, "_call", deliver)
+    try:
+        download(tmp_path / "raw", [Mirror("Debian", mirrors._from_debian)])
+    except ThawError:
+        assert way != "none"
+    else:
+        assert contents(tmp_path / "raw") == CONTENT
+    assert not list(outside.iterdir())
+    assert not list(tmp_path.rglob("escaped"))
