@@ -135,6 +135,15 @@ MUTATIONS = {
     "features that are all the same pass": Mutation(
         "thaw/features.py", "if count > 1 and not varied:", "if False:", "test_features"
     ),
+    "what a kill put aside is forgotten": Mutation(
+        "thaw/files.py", "_aside(folder).replace(folder)", "pass", "test_files"
+    ),
+    "Adam forgets that its means begin at 0": Mutation(
+        "thaw/optimizers.py",
+        "beta1_power=ops.power(beta_1, step),",
+        "beta1_power=ops.power(beta_1, step + 1),",
+        "test_optimizers",
+    ),
     "a file is written in place": Mutation(
         "thaw/files.py",
         'scratch = path.with_name(f"{SCRATCH}{os.getpid()}-{path.name}")',

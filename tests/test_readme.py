@@ -175,3 +175,19 @@ def test_the_benchmarks_are_the_committed_ones() -> None:
     assert table.count("\n|") > 4
     assert table in (ROOT / "benchmarks/README.md").read_text()
     assert table in README
+
+
+@pytest.mark.parametrize("name", ["engines", "scaling", "memory"])
+def test_the_other_measurements_are_the_committed_ones(name: str) -> None:
+    measured = (ROOT / f"benchmarks/{name}.md").read_text().strip()
+    assert measured in (ROOT / "benchmarks/README.md").read_text()
+    if name == "scaling":
+        assert measured.splitlines()[0] in README
+
+
+def test_the_words_about_another_processor_are_of_the_committed_metrics() -> None:
+    """The later of the two results that it tells of are those that are there now."""
+    words = " ".join((ROOT / "docs/reliability.md").read_text().split())
+    full = read_json(ROOT / "metrics/full.json")
+    assert f"test accuracy {full['test_accuracy']:.4f} instead of 0.8289" in words
+    assert f"the {full['best_epoch']}th of train-full's twelve epochs the best" in words
