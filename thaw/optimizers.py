@@ -11,9 +11,9 @@ from thaw.params import BLOCKS_PER_STAGE, BackboneTraining
 class Adam(keras.optimizers.Adam):
     """Adam (Kingma & Ba 2015) in one pass over the weights.
 
-    Keras' own makes a pass for each of its dozen operations, which on a CPU takes a third of a step
-    of ResNet50 at 32 px. TensorFlow's kernel computes the same, to rounding. Neither weight decay
-    nor AMSGrad: nothing here asks for them.
+    Keras' own makes a pass for each of its dozen operations, which a CPU spends waiting for memory.
+    TensorFlow's kernel computes the same, to rounding. Neither weight decay nor AMSGrad: nothing
+    here asks for them.
     """
 
     def update_step(

@@ -33,8 +33,8 @@ from thaw.stage import GOING_ON, PRIVATE, QUIET
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 HEAD_STEPS = 32
-"""Steps of a head alone that TensorFlow takes in one go: each is so short that Keras' own work
-around it would take a third of the time. A backbone's steps are long enough."""
+"""Steps of a head alone that TensorFlow takes in one go: each is so short that what Keras does
+around it counts. A backbone's are long enough."""
 
 Augmentation = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 """Changes a batch of inputs at random."""
