@@ -6,8 +6,9 @@ git must see the bytes of an undisturbed run. It brings back what DVC has in its
 is also made to run again over what the fault left, and must give the same bytes. Where that was a
 checkpoint, training must go on from it. A fault is counted where the run was still going.
 
-DVC writes dvc.lock in place. Killed while it does, it refuses the file from then on, and says so:
-what git has of it is brought back, as a user would, and that is counted.
+DVC writes dvc.lock and its own .dvc/tmp/rwlock in place. Killed while it does, it refuses the file
+from then on, and says so (DVC issue 7615). What git has of the first is brought back, and the
+second removed, as a user would; that is counted as a file cut off.
 """
 
 import argparse
@@ -31,10 +32,12 @@ from thaw.stage import GOING_ON, PRIVATE
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGINT": signal.SIGINT}
 PATIENCE = 60
 """Seconds that an interrupted run may take to end."""
-HEADER = """| Stage | takes | Signal | Faults | Survived | left checkpoints | broke dvc.lock |
+HEADER = """| Stage | takes | Signal | Faults | Survived | left checkpoints | file cut off |
 |---|---|---|---|---|---|---|"""
 CUT_OFF = ("'./dvc.lock' is invalid", "'./dvc.lock' validation failed")
 """What DVC says of a dvc.lock that it did not write to its end."""
+RWLOCK, RWLOCK_CUT_OFF = ".dvc/tmp/rwlock", "Unable to read RWLock-file"
+"""Which paths are in use, and what DVC says where it did not write that to its end."""
 
 
 class Tally(NamedTuple):
@@ -43,7 +46,7 @@ class Tally(NamedTuple):
     faults: int
     survived: int
     left_checkpoints: int
-    broke_lock: int
+    cut_off: int
 
 
 def start(project: Project, stage: str) -> subprocess.Popen[bytes]:
@@ -135,12 +138,15 @@ def recovers(project: Project, stage: str) -> str:
     return project.changed()
 
 
-def bring_back_lock(project: Project, wrong: str) -> bool:
-    """Take dvc.lock from git where that is what is wrong; return whether it was."""
-    cut_off = any(message in wrong for message in CUT_OFF)
-    if cut_off:
+def mend(project: Project, wrong: str) -> bool:
+    """Do what a user does about a file of DVC's that was cut off; return whether one was."""
+    if any(message in wrong for message in CUT_OFF):
         project.run("git", "checkout", "--", "dvc.lock")
-    return cut_off
+    elif RWLOCK_CUT_OFF in wrong:
+        (project.root / RWLOCK).unlink()
+    else:
+        return False
+    return True
 
 
 def arguments(module: str, kinds_name: str, kinds: Iterable[str], times: int) -> argparse.Namespace:
@@ -180,7 +186,7 @@ def tried(project: Project, stage: str, name: str, after: Iterator[float], times
         hits += 1
         left += checkpoints(project, stage) > 0
         wrong = recovers(project, stage)
-        if bring_back_lock(project, wrong):
+        if mend(project, wrong):
             mended += 1
             wrong = recovers(project, stage)
         well += survived(project, f"{stage}, {name}", wrong)

@@ -151,7 +151,15 @@ def test_a_lock_that_a_killed_dvc_did_not_finish_comes_back_from_git(
     lock = project.root / "dvc.lock"
     whole = lock.read_text()
     lock.write_text(whole[: whole.rindex(end) + len(end)])
-    assert faults.bring_back_lock(project, faults.recovers(project, "report"))
+    assert faults.mend(project, faults.recovers(project, "report"))
+    assert faults.recovers(project, "report") == ""
+
+
+def test_dvcs_own_list_of_paths_in_use_can_be_removed_where_a_kill_cut_it_off(
+    project: Project,
+) -> None:
+    (project.root / faults.RWLOCK).write_text('{"a": ')
+    assert faults.mend(project, faults.recovers(project, "report"))
     assert faults.recovers(project, "report") == ""
 
 
