@@ -3,8 +3,8 @@
 Linux only. A tiny project lies on a disk in memory (tmpfs), in a mount namespace of this process'
 own, which needs no root where user namespaces are allowed. For each stage the disk is filled but
 for a random part of what the stage writes, and DVC runs it; or made read-only, and the stage runs
-alone, since DVC itself would not begin. It must end with its own error and exit code 1, and on a
-mended disk `dvc repro`, and the stage made to run again, with the bytes of an undisturbed run.
+alone, since DVC itself would not begin. It must end with an error and no traceback, and on a mended
+disk `dvc repro`, and the stage made to run again, with the bytes of an undisturbed run.
 """
 
 import argparse

@@ -111,16 +111,13 @@ def test_an_interrupted_run_ends_with_the_same_weights(
 @pytest.mark.parametrize("steps", [3, 32])
 def test_steps_taken_at_once_change_no_bit(tmp_path: Path, steps: int) -> None:
     """4 steps an epoch: 3 leave a rest, 32 are more than there are."""
-    models = {}
-    histories = []
-    for at_once in (1, steps):
-        models[at_once] = network()
-        kept = Checkpoint(tmp_path / f"run{at_once}")
-        histories.append(
-            fit(models[at_once], batches(), batches(None), settings(), kept, steps_at_once=at_once)
-        )
+    one, several = network(), network()
+    histories = [
+        fit(model, batches(), batches(None), settings(), Checkpoint(tmp_path / name), **how)
+        for model, name, how in ((one, "one", {}), (several, "several", {"steps_at_once": steps}))
+    ]
     assert histories[0] == histories[1]
-    for a, b in zip(*(model.get_weights() for model in models.values()), strict=True):
+    for a, b in zip(one.get_weights(), several.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
