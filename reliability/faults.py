@@ -149,6 +149,14 @@ def mend(project: Project, wrong: str) -> bool:
     return True
 
 
+def recovered(project: Project, stage: str) -> tuple[str, bool]:
+    """Return what is wrong after a fault, and whether a file of DVC's had to be mended first."""
+    wrong = recovers(project, stage)
+    if not mend(project, wrong):
+        return wrong, False
+    return recovers(project, stage), True
+
+
 def arguments(module: str, kinds_name: str, kinds: Iterable[str], times: int) -> argparse.Namespace:
     """Return what a command line asks for: times, stages, kinds and seed."""
     stages = list(yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"])
@@ -185,10 +193,8 @@ def tried(project: Project, stage: str, name: str, after: Iterator[float], times
             continue
         hits += 1
         left += checkpoints(project, stage) > 0
-        wrong = recovers(project, stage)
-        if mend(project, wrong):
-            mended += 1
-            wrong = recovers(project, stage)
+        wrong, was_cut_off = recovered(project, stage)
+        mended += was_cut_off
         well += survived(project, f"{stage}, {name}", wrong)
     return Tally(hits, well, left, mended)
 
