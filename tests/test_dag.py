@@ -1,5 +1,6 @@
 """The real pipeline, by the real DVC, on the real images, a few of them. Minutes."""
 
+import gzip
 import json
 import os
 import re
@@ -14,13 +15,14 @@ from pathlib import Path
 import keras
 import pytest
 import yaml
-from conftest import ROOT, needs_browser
+from conftest import ROOT, Mirror, needs_browser
 from playwright.sync_api import Browser
 
 from reliability import disks, faults, same_bytes
-from reliability.project import Project, create, environment
+from reliability.project import DVC, Project, create, environment
 from reliability.queued import queued
 from thaw import weights
+from thaw.fashion_mnist import FILES
 from thaw.files import sha256
 from thaw.mirrors import FOLDER_VARIABLE
 
@@ -142,6 +144,26 @@ def test_a_stage_that_is_cut_short_is_made_up_for(
     after = share * faults.seconds(project, stage)
     assert faults.disturb(project, stage, faults.SIGNALS[name], after)
     assert faults.recovers(project, stage) == ""
+
+
+def test_a_download_that_the_network_cuts_is_made_up_for(project: Project, mirror: Mirror) -> None:
+    """Zalando's server, which is asked over http, is a proxy; the way to the others ends there."""
+    raw = project.root / "data/raw"
+    plain = {file.name: (raw / file.name).read_bytes() for file in FILES}
+    mirror.files = {f"{name}.gz": gzip.compress(content, 1) for name, content in plain.items()}
+    network = {"http_proxy": mirror.url, "https_proxy": mirror.url, "no_proxy": ""}
+    without_apt = {"PATH": str(Path(sys.executable).parent), FOLDER_VARIABLE: ""}
+    download = (*DVC, "repro", "--force", "--single-item", "download")
+    shutil.rmtree(raw)
+    mirror.behaviour = "cut"
+    said = project.run(*download, changes=network | without_apt, code=255)
+    assert mirror.asked, "the proxy was passed by"
+    assert "error in stage download: Fashion-MNIST cannot be had from any mirror" in said
+    assert "Traceback" not in said
+    assert not raw.exists(), "half a file is none"
+    mirror.behaviour = "serve"
+    assert "Zalando" in project.run(*download, changes=network | without_apt)
+    assert project.changed() == ""
 
 
 @pytest.mark.parametrize("end", ["\n      md5", "\n    - path:"])
