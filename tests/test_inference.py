@@ -76,7 +76,7 @@ def test_several_outputs_keep_their_order(model: keras.Model, engine: str) -> No
         (224, "keras", 16),
         (32, "openvino", 64),
         (48, "openvino", 28),
-        (224, "openvino", 1),
+        (224, "openvino", 2),
     ],
 )
 def test_batch_sizes(size: int, engine: str, count: int) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+from keras import ops
 
 from thaw import backbone, weights
 from thaw.evaluation import Metrics
@@ -148,7 +150,7 @@ def _sample(root: Path, params: Params) -> tuple[Images, Images]:
 def _deviation(images: Images, input_range: str) -> float:
     """Return the standard deviation over pixels of what reaches ResNet50, averaged over images."""
     pixels = images.batch(slice(0, DEVIATION_IMAGES))
-    seen = keras.ops.convert_to_numpy(backbone.preprocess(pixels, input_range))
+    seen = ops.convert_to_numpy(backbone.preprocess(pixels, input_range))
     return float(seen.std(axis=(1, 2)).mean(dtype=np.float64))
 
 
@@ -201,14 +203,14 @@ def statistics_shift(base: keras.Model, inputs: keras.KerasTensor, batch: int) -
     shifts = {layer.name: 0.0 for layer in layers}
     if not moving:
         return shifts
-    seen = keras.Model(base.input, [layer.input for layer in moving])
+    means = keras.Model(base.input, [ops.mean(layer.input, axis=(0, 1, 2)) for layer in moving])
+    seen = tf.function(means)  # a graph: called at once, Keras would keep every layer's output
     starts = range(0, max(len(inputs) - batch, 0) + 1, batch)
     for start in starts:
         outputs = keras.tree.flatten(seen(inputs[start : start + batch], training=True))
-        for layer, tensor in zip(moving, outputs, strict=True):
+        for layer, batch_mean in zip(moving, outputs, strict=True):
             _, _, mean, variance = before[layer.name]
-            batch_mean = keras.ops.convert_to_numpy(tensor).mean(axis=(0, 1, 2))
-            distance = np.abs(batch_mean - mean) / np.sqrt(variance + layer.epsilon)
+            distance = np.abs(batch_mean.numpy() - mean) / np.sqrt(variance + layer.epsilon)
             shifts[layer.name] += float(distance.mean()) / len(starts)
     for layer in layers:
         layer.set_weights(before[layer.name])
