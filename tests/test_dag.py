@@ -189,7 +189,8 @@ def test_dvcs_own_list_of_paths_in_use_can_be_removed_where_a_kill_cut_it_off(
 def test_a_disk_that_is_full_or_read_only_loses_nothing() -> None:
     command = (sys.executable, "-m", "reliability.disks", "--times", "1", "--stages")
     said = Project(ROOT).run(*command, "train-partial")
-    assert "| train-partial | full | 1 | 1 |\n| train-partial | read-only | 1 | 1 |" in said
+    for kind in ("full", "read-only"):
+        assert f"| train-partial | {kind} | 1 | 1 |" in said
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(project: Project) -> None:
