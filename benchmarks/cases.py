@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 from skimage.transform import resize
 
 from benchmarks.apart import ROOT
-from thaw import activations, backbone, fashion_mnist, features, heads, images, inference, training
+from thaw import (
+    activations,
+    backbone,
+    batches,
+    fashion_mnist,
+    features,
+    heads,
+    images,
+    inference,
+    training,
+)
 from thaw.optimizers import Adam
 from thaw.params import BACKBONE_LAYERS, Params, load_params
 from thaw.runtime import configure
@@ -141,8 +151,8 @@ def frozen(way: str, count: int, epochs: int) -> Job:
 
     def fit(engine: inference.Network, part: images.Images, run_epochs: int) -> None:
         values = np.concatenate([out for (out,) in features.predict_batches(engine, part)])
-        batches = training.Batches(values.__getitem__, part.labels, batch, 0)
-        head.fit(batches, epochs=run_epochs, shuffle=False, verbose=0)
+        each = batches.ArrayBatches(values, part.labels, batch, 0)
+        head.fit(each.feed(), epochs=run_epochs, shuffle=False, verbose=0)
 
     def start() -> inference.Network:
         engine = inference.ready(model, params.engine)
@@ -169,8 +179,8 @@ def partial(way: str, count: int, epochs: int) -> Job:
                 Path(name), prefix, 32, "byte", {"train": part}, params.engine
             )
             begin = time.perf_counter()
-            batches = training.Batches(readers["train"], part.labels, batch, 0)
-            model.fit(batches, epochs=run_epochs, shuffle=False, verbose=0)
+            each = batches.Batches(readers["train"], part.labels, batch, 0)
+            model.fit(each, epochs=run_epochs, shuffle=False, verbose=0)
             return time.perf_counter() - begin
 
     def work(_: Any) -> dict[str, float]:
@@ -182,7 +192,7 @@ def partial(way: str, count: int, epochs: int) -> Job:
     return Job(lambda: fit(some.first(warm_up_count(count, batch)), 1), work)
 
 
-class Watched(training.Batches):
+class Watched(batches.Batches):
     """Batches that know how long they took to make."""
 
     seconds = 0.0
@@ -203,16 +213,16 @@ def full(way: str, count: int, _: int) -> Job:
     base, head, _ = network(params, 0, plain=False)
     model = compiled(backbone.image_model(base, 32, "byte", head))
     some = load(32, count)
-    batches = Watched(some.batch, some.labels, batch, 0)
+    watched = Watched(some.batch, some.labels, batch, 0)
 
     def work(_: Any) -> dict[str, float]:
         begin = time.perf_counter()
-        batches.seconds = 0.0
-        model.fit(batches, shuffle=False, verbose=0)
+        watched.seconds = 0.0
+        model.fit(watched, shuffle=False, verbose=0)
         seconds = time.perf_counter() - begin
-        return {"seconds": seconds, "making_batches_share": batches.seconds / seconds}
+        return {"seconds": seconds, "making_batches_share": watched.seconds / seconds}
 
-    first = training.Batches(some.batch, some.labels[: warm_up_count(count, batch)], batch, 0)
+    first = batches.Batches(some.batch, some.labels[: warm_up_count(count, batch)], batch, 0)
     return Job(lambda: model.fit(first, verbose=0), work)
 
 

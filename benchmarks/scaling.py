@@ -33,7 +33,7 @@ def measure(count: int, side: int) -> dict[str, float]:
     """Extract features of `count` images, write them, fit a head on them."""
     import numpy as np
 
-    from thaw import backbone, fashion_mnist, features, heads, images, training
+    from thaw import backbone, batches, fashion_mnist, features, heads, images, training
     from thaw.params import load_params
     from thaw.runtime import configure
 
@@ -50,12 +50,12 @@ def measure(count: int, side: int) -> dict[str, float]:
         features.write_features(folder / "features.h5", model, {"train": some}, params.engine)
         extracted = time.perf_counter()
         values, labels = features.load_features(folder / "features.h5", "train")
-        batches = training.Batches(values.__getitem__, labels, params.train_frozen.batch_size, 0)
+        each = batches.ArrayBatches(values, labels, params.train_frozen.batch_size, 0)
         settings = params.train_frozen.model_copy(update={"epochs": EPOCHS})
         kept = training.Checkpoint(folder / "checkpoint")
-        first = training.Batches(values.__getitem__, labels[:1000], 256)
+        first = batches.ArrayBatches(values[:1000], labels[:1000], 256)
         head = heads.build_head(params.head)
-        training.fit(head, batches, first, settings, kept, steps_at_once=training.HEAD_STEPS)
+        training.fit(head, each, first, settings, kept, steps_at_once=training.HEAD_STEPS)
         trained = time.perf_counter()
         disk = (folder / "features.h5").stat().st_size
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

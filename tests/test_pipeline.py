@@ -25,6 +25,7 @@ ORDER = (
         "params",
         "stage",
         "runtime",
+        "tensors",
         "fashion_mnist",
         "mirrors",
         "hdf5",
@@ -43,7 +44,7 @@ ORDER = (
         "evaluation",
         "baseline",
     ),
-    *("optimizers", "training", "figures", "modes", "diagnosis", "drawing", "reporting"),
+    *("optimizers", "batches", "training", "figures", "modes", "diagnosis", "drawing", "reporting"),
 )
 
 

@@ -6,16 +6,15 @@ import keras
 import numpy as np
 import pytest
 
+from thaw.batches import ArrayBatches, Batches
 from thaw.errors import ThawError
 from thaw.files import SCRATCH
 from thaw.optimizers import optimizer
-from thaw.params import Augment, HeadStart, Params, Training
+from thaw.params import HeadStart, Params, Training
 from thaw.runtime import configure
 from thaw.training import (
-    Batches,
     Checkpoint,
     History,
-    augmentation,
     checkpoint,
     cross_entropy,
     fit,
@@ -121,6 +120,16 @@ def test_steps_taken_at_once_change_no_bit(tmp_path: Path, steps: int) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def test_batches_picked_by_tensorflow_change_no_bit(tmp_path: Path) -> None:
+    one, other = network(), network()
+    train, validation = (ArrayBatches(FEATURES, LABELS, 16, seed) for seed in (7, None))
+    expected = fit(one, batches(), batches(None), settings(), Checkpoint(tmp_path / "one"))
+    kept = Checkpoint(tmp_path / "other")
+    assert fit(other, train, validation, settings(), kept, steps_at_once=3) == expected
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def others() -> Batches:
     """Labels that have nothing to do with what is learnt: validation loss soon rises."""
     return Batches(FEATURES.__getitem__, LABELS[::-1].copy(), 50)
@@ -178,24 +187,6 @@ def test_a_run_that_diverges_says_so(tmp_path: Path) -> None:
     with pytest.raises(ThawError, match=r"diverged in epoch 1.*Received: learning_rate 0.01"):
         fit(linear, infinite, batches(None), settings(), kept)
     assert not kept.folder.exists()
-
-
-def test_batches_depend_on_seed_and_epoch_alone() -> None:
-    def labels_of(some: Batches) -> list[int]:
-        return [int(i) for k in range(len(some)) for i in some[k][1]]
-
-    positions = np.arange(50)
-    first = Batches(lambda which: which, positions, 16, seed=1)
-    assert len(first) == 4
-    assert sorted(labels_of(first)) == list(range(50))
-    orders = [labels_of(first)]
-    for _ in range(2):
-        first.start_epoch(len(orders))
-        orders.append(labels_of(first))
-    assert orders[0] != orders[1] != orders[2]
-    first.start_epoch(0)
-    assert labels_of(first) == orders[0]
-    assert labels_of(Batches(lambda which: which, positions, 16)) == list(range(50))
 
 
 def test_fit_sees_each_epochs_own_order(tmp_path: Path) -> None:
@@ -310,56 +301,6 @@ def test_smoothed_cross_entropy_by_hand() -> None:
     assert not isinstance(loss, str)
     assert float(loss(np.array([3]), probabilities)[0]) == pytest.approx(expected, rel=1e-5)
     assert cross_entropy(0.0) == "sparse_categorical_crossentropy"
-
-
-IMAGES = np.random.default_rng(1).integers(0, 256, (200, 5, 5, 3), dtype=np.uint8)
-
-
-def test_flips_by_hand() -> None:
-    change = augmentation(Augment(flip=True, shift=0))
-    assert change
-    before = IMAGES.copy()
-    changed = change(IMAGES, np.random.default_rng(0))
-    np.testing.assert_array_equal(IMAGES, before)
-    assert changed.dtype == np.uint8
-    flipped = [np.array_equal(new, old[:, ::-1]) for new, old in zip(changed, IMAGES, strict=True)]
-    kept = [np.array_equal(new, old) for new, old in zip(changed, IMAGES, strict=True)]
-    assert all(a != b for a, b in zip(flipped, kept, strict=True))
-    assert 60 < sum(flipped) < 140
-
-
-def test_shifts_by_hand() -> None:
-    """Every image is one of its nine moves by a pixel at most, black where nothing was."""
-    change = augmentation(Augment(flip=False, shift=1))
-    assert change
-    seen = set()
-    for new, old in zip(change(IMAGES, np.random.default_rng(0)), IMAGES, strict=True):
-        framed = np.pad(old, ((1, 1), (1, 1), (0, 0)))
-        moves = {
-            (y, x)
-            for y in range(3)
-            for x in range(3)
-            if np.array_equal(new, framed[y : y + 5, x : x + 5])
-        }
-        assert len(moves) == 1
-        seen |= moves
-    assert len(seen) == 9
-
-
-def test_nothing_to_augment() -> None:
-    assert augmentation(Augment(flip=False, shift=0)) is None
-
-
-def test_augmentation_depends_on_seed_epoch_and_batch_alone() -> None:
-    change = augmentation(Augment(flip=True, shift=2))
-    labels = np.zeros(len(IMAGES), np.int64)
-    one, again = (Batches(IMAGES.__getitem__, labels, 50, 3, change) for _ in range(2))
-    again.start_epoch(5)
-    again[0]
-    again.start_epoch(0)
-    np.testing.assert_array_equal(one[1][0], again[1][0])
-    one.start_epoch(1)
-    assert not np.array_equal(one[1][0], again[1][0])
 
 
 def test_the_head_start_is_the_same_every_time() -> None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from thaw import backbone, weights
+from thaw.batches import Batches
 from thaw.evaluation import Metrics
 from thaw.features import predict
 from thaw.heads import build_head
@@ -18,7 +19,7 @@ from thaw.images import Images, open_images
 from thaw.inference import batch_size
 from thaw.params import BACKBONE_LAYERS, BATCH_NORMS, INPUT_RANGES, Params
 from thaw.runtime import configure
-from thaw.training import Batches, Checkpoint, History, checkpoint, fit
+from thaw.training import Checkpoint, History, checkpoint, fit
 
 DEVIATION_IMAGES = 256
 SHIFT_IMAGES = 256

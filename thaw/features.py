@@ -14,6 +14,7 @@ from thaw.errors import ThawError
 from thaw.files import atomic_file, remedy, require_space
 from thaw.images import Images, check_labels
 from thaw.inference import Arrays, Network
+from thaw.tensors import aligned_empty
 
 
 def predict_batches(network: Network, images: Images) -> Iterator[Arrays]:
@@ -90,7 +91,9 @@ def load_features(path: Path, part: str) -> tuple[NDArray[np.float32], NDArray[n
     """
     try:
         with h5py.File(path) as file:
-            features, labels = file[part]["features"][:], file[part]["labels"][:]
+            stored, labels = file[part]["features"], file[part]["labels"][:]
+            features = aligned_empty(stored.shape)
+            stored.read_direct(features)
     except hdf5.DAMAGED as error:
         raise ThawError(f"{path} cannot be read: {error}. {remedy()}") from error
     check_labels(path, labels, len(features))

@@ -1,5 +1,6 @@
 """The ways of training, from inputs to outputs: what train-frozen, -full and -partial share."""
 
+import gc
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -7,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from thaw import activations, backbone, evaluation, weights
+from thaw.batches import ArrayBatches, Batches, augmentation
 from thaw.errors import ThawError
 from thaw.evaluation import Metrics, Predictions
 from thaw.fashion_mnist import CLASS_NAMES
@@ -24,10 +24,8 @@ from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params, Training, loa
 from thaw.runtime import configure
 from thaw.training import (
     HEAD_STEPS,
-    Batches,
     Checkpoint,
     History,
-    augmentation,
     checkpoint,
     fit,
     start_head,
@@ -67,6 +65,7 @@ def each_seed(train: Callable[[Params], Trained], params: Params, seeds: int) ->
         if seeds > 1:
             print(f"seed {seed}", flush=True)
         yield train(params.model_copy(update={"seed": seed}))
+        gc.collect()  # Keras' objects hold one another, and with them the run's images or features
 
 
 def train_frozen(root: Path, params: Params) -> Trained:
@@ -95,18 +94,18 @@ def train_frozen(root: Path, params: Params) -> Trained:
         features["train"] = (values[chosen], labels[chosen])
     history = fit(
         uncompiled(head),
-        _batches_in(*features["train"], training.batch_size, params.seed),
-        _batches_in(*features["validation"], FEATURE_BATCH),
+        ArrayBatches(*features["train"], training.batch_size, params.seed),
+        ArrayBatches(*features["validation"], FEATURE_BATCH),
         training,
         kept,
         training.patience,
         label_smoothing=training.label_smoothing,
         steps_at_once=HEAD_STEPS,
     )
-    parts = {
-        part: Predictions(labels, head.predict(values, batch_size=FEATURE_BATCH, verbose=0))
-        for part, (values, labels) in features.items()
-    }
+    parts = {}
+    for part, (values, labels) in features.items():
+        in_order = ArrayBatches(values, labels, FEATURE_BATCH).feed()
+        parts[part] = Predictions(labels, head.predict(in_order, verbose=0))
     model = backbone.image_model(base, params.image_size, params.input_range, head)
     cost = len(features["train"][1]) * activations.cost(base, BACKBONE_LAYERS, 1, cached=True)
     return Trained(model, history, parts, source, params.seed, BACKBONE_LAYERS, kept, cost)
@@ -117,13 +116,6 @@ def _asked(params: Params, shared: Iterable[str], training: Training) -> dict[st
     return params.model_dump(include=set(shared), mode="json") | {
         "training": training.model_dump(mode="json", exclude={"seeds"})
     }
-
-
-def _batches_in(
-    values: NDArray[np.float32], labels: NDArray[np.int64], batch_size: int, seed: int | None = None
-) -> Batches:
-    """Return batches of values in memory, shuffled where there is a seed."""
-    return Batches(values.__getitem__, labels, batch_size, seed)
 
 
 def fine_tune(
@@ -220,7 +212,7 @@ def _start_head(
 ) -> None:
     """Fit the head on what the backbone gives before it thaws; say how far that came."""
     pooled = predict(features, images)
-    batches = _batches_in(pooled, images.labels, training.batch_size, seed)
+    batches = ArrayBatches(pooled, images.labels, training.batch_size, seed)
     loss = start_head(head, batches, training.head_start)
     print(f"head start: {training.head_start.epochs} epochs, loss {loss:.4f}", flush=True)
 

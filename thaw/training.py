@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
+from thaw.batches import Batches
 from thaw.errors import ThawError
 from thaw.files import (
     SCRATCH,
@@ -28,64 +27,13 @@ from thaw.files import (
     write_csv,
 )
 from thaw.optimizers import Adam
-from thaw.params import CLASSES, Augment, Fit, HeadStart
+from thaw.params import CLASSES, Fit, HeadStart
 from thaw.stage import GOING_ON, PRIVATE, QUIET
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 HEAD_STEPS = 32
 """Steps of a head alone that TensorFlow takes in one go: each is so short that what Keras does
 around it counts. A backbone's are long enough."""
-
-Augmentation = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
-"""Changes a batch of inputs at random."""
-
-
-class Batches(keras.utils.PyDataset):
-    """Inputs and labels, batch by batch, in an order that only the seed and the epoch decide.
-
-    So an interrupted run sees the batches that it would have seen. The last batch of an epoch may
-    be smaller.
-
-    Args:
-        read: returns the inputs at given positions, an array or a tuple of arrays.
-        labels: (n,) int64.
-        batch_size: images in a batch.
-        seed: of the order of every epoch; None keeps the order of the labels.
-        augment: changes each batch, at random as the seed, the epoch and the batch decide.
-
-    """
-
-    def __init__(
-        self,
-        read: Callable[[NDArray[np.int64]], Any],
-        labels: NDArray[np.int64],
-        batch_size: int,
-        seed: int | None = None,
-        augment: Augmentation | None = None,
-    ) -> None:
-        super().__init__()
-        self.read, self.labels, self.batch_size = read, labels, batch_size
-        self.seed, self.augment = seed, augment
-        self.start_epoch(0)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.labels) / self.batch_size)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        which = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        inputs = self.read(which)
-        if self.augment:
-            inputs = self.augment(
-                inputs, np.random.default_rng([self.seed or 0, self.epoch, index])
-            )
-        return inputs, self.labels[which]
-
-    def start_epoch(self, epoch: int) -> None:
-        """Take the order of `epoch`, counted from 0."""
-        self.epoch = epoch
-        self.order = np.arange(len(self.labels))
-        if self.seed is not None:
-            self.order = np.random.default_rng([self.seed, epoch]).permutation(self.order)
 
 
 @dataclass
@@ -268,32 +216,6 @@ class _EachEpoch(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def augmentation(augment: Augment) -> Augmentation | None:
-    """Return what mirrors and shifts images (n, side, side, channels), or None for nothing.
-
-    Each image is mirrored left to right with even odds, and moved by up to `shift` pixels each way;
-    what comes in is black, Fashion-MNIST's background.
-    """
-
-    def change(images: NDArray[Any], random: np.random.Generator) -> NDArray[Any]:
-        side, most = images.shape[1], augment.shift
-        flips = random.random(len(images)) < (0.5 if augment.flip else 0)
-        offsets = random.integers(0, 2 * most + 1, (len(images), 2))
-        padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
-        windows = [
-            image[top : top + side, left : left + side]
-            for image, (top, left) in zip(padded, offsets, strict=True)
-        ]
-        return np.stack(
-            [
-                window[:, ::-1] if flip else window
-                for window, flip in zip(windows, flips, strict=True)
-            ]
-        )
-
-    return change if augment.some else None
-
-
 def fit(
     model: keras.Model,
     train: Batches,
@@ -335,8 +257,8 @@ def fit(
         print(f"{GOING_ON} {history.epochs} of {training.epochs}", flush=True)
     if not history.is_over(training.epochs, patience):
         model.fit(
-            train,
-            validation_data=validation,
+            train.feed(),
+            validation_data=validation.feed(),
             initial_epoch=history.epochs,
             epochs=training.epochs,
             callbacks=[_InOrder(train), _EachEpoch(training, patience, history, kept)],
@@ -360,7 +282,11 @@ def start_head(head: keras.Model, features: Batches, start: HeadStart) -> float:
     alone = uncompiled(head)  # or the whole network's file would hold this optimizer, too
     _compile(alone, Adam(start.learning_rate), steps_at_once=HEAD_STEPS)
     history = alone.fit(
-        features, epochs=start.epochs, callbacks=[_InOrder(features)], shuffle=False, verbose=0
+        features.feed(),
+        epochs=start.epochs,
+        callbacks=[_InOrder(features)],
+        shuffle=False,
+        verbose=0,
     )
     loss = float(history.history["loss"][-1])
     if not math.isfinite(loss):

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from thaw.batches import ArrayBatches, Batches, augmentation
+from thaw.params import Augment
+from thaw.tensors import ALIGNMENT, aligned, aligned_empty, shared
+
+VALUES = np.random.default_rng(0).normal(size=(50, 8)).astype("float32")
+IMAGES = np.random.default_rng(1).integers(0, 256, (200, 5, 5, 3), dtype=np.uint8)
+
+
+def test_batches_depend_on_seed_and_epoch_alone() -> None:
+    def labels_of(some: Batches) -> list[int]:
+        return [int(i) for k in range(len(some)) for i in some[k][1]]
+
+    positions = np.arange(50)
+    first = Batches(lambda which: which, positions, 16, seed=1)
+    assert len(first) == 4
+    assert sorted(labels_of(first)) == list(range(50))
+    orders = [labels_of(first)]
+    for _ in range(2):
+        first.start_epoch(len(orders))
+        orders.append(labels_of(first))
+    assert orders[0] != orders[1] != orders[2]
+    first.start_epoch(0)
+    assert labels_of(first) == orders[0]
+    assert labels_of(Batches(lambda which: which, positions, 16)) == list(range(50))
+
+
+def test_batches_of_arrays_are_the_same_in_the_same_order() -> None:
+    labels = np.arange(50)
+    read, picked = Batches(VALUES.__getitem__, labels, 16, 7), ArrayBatches(VALUES, labels, 16, 7)
+    feed = picked.feed()
+    for epoch in (0, 2):
+        read.start_epoch(epoch)
+        picked.start_epoch(epoch)
+        fed = list(feed.as_numpy_iterator())
+        assert len(fed) == len(feed) == len(read) == 4
+        for index, (inputs, of_inputs) in enumerate(fed):
+            np.testing.assert_array_equal(inputs, read[index][0])
+            np.testing.assert_array_equal(of_inputs, read[index][1])
+
+
+def test_inputs_in_memory_are_not_copied() -> None:
+    values = aligned_empty((50, 8))
+    values[...] = VALUES
+    assert values.ctypes.data % ALIGNMENT == 0
+    assert aligned(values) is values
+    variable = shared(values)
+    values[3, 5] = 42.0
+    assert float(variable[3, 5]) == 42.0
+
+
+@pytest.mark.parametrize("which", [slice(1, None), (slice(None), slice(0, 3))])
+def test_inputs_that_tensorflow_cannot_share_are_copied(which: slice) -> None:
+    values = aligned_empty((50, 9))
+    values[:, :8] = VALUES
+    other = values[which]
+    copy = aligned(other)
+    assert not np.shares_memory(copy, other)
+    assert copy.ctypes.data % ALIGNMENT == 0
+    np.testing.assert_array_equal(copy, other)
+    np.testing.assert_array_equal(shared(copy).numpy(), other)
+
+
+def test_flips_by_hand() -> None:
+    change = augmentation(Augment(flip=True, shift=0))
+    assert change
+    before = IMAGES.copy()
+    changed = change(IMAGES, np.random.default_rng(0))
+    np.testing.assert_array_equal(IMAGES, before)
+    assert changed.dtype == np.uint8
+    flipped = [np.array_equal(new, old[:, ::-1]) for new, old in zip(changed, IMAGES, strict=True)]
+    kept = [np.array_equal(new, old) for new, old in zip(changed, IMAGES, strict=True)]
+    assert all(a != b for a, b in zip(flipped, kept, strict=True))
+    assert 60 < sum(flipped) < 140
+
+
+def test_shifts_by_hand() -> None:
+    """Every image is one of its nine moves by a pixel at most, black where nothing was."""
+    change = augmentation(Augment(flip=False, shift=1))
+    assert change
+    seen = set()
+    for new, old in zip(change(IMAGES, np.random.default_rng(0)), IMAGES, strict=True):
+        framed = np.pad(old, ((1, 1), (1, 1), (0, 0)))
+        moves = {
+            (y, x)
+            for y in range(3)
+            for x in range(3)
+            if np.array_equal(new, framed[y : y + 5, x : x + 5])
+        }
+        assert len(moves) == 1
+        seen |= moves
+    assert len(seen) == 9
+
+
+def test_nothing_to_augment() -> None:
+    assert augmentation(Augment(flip=False, shift=0)) is None
+
+
+def test_augmentation_depends_on_seed_epoch_and_batch_alone() -> None:
+    change = augmentation(Augment(flip=True, shift=2))
+    labels = np.zeros(len(IMAGES), np.int64)
+    one, again = (Batches(IMAGES.__getitem__, labels, 50, 3, change) for _ in range(2))
+    again.start_epoch(5)
+    again[0]
+    again.start_epoch(0)
+    np.testing.assert_array_equal(one[1][0], again[1][0])
+    one.start_epoch(1)
+    assert not np.array_equal(one[1][0], again[1][0])

@@ -1,0 +1,139 @@
+"""Batches of inputs and labels, in an order that only the seed and the epoch decide."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from thaw.params import Augment
+from thaw.tensors import aligned, shared
+
+Augmentation = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
+"""Changes a batch of inputs at random."""
+
+
+class Batches(keras.utils.PyDataset):
+    """Inputs and labels, batch by batch, in an order that only the seed and the epoch decide.
+
+    So an interrupted run sees the batches that it would have seen. The last batch of an epoch may
+    be smaller.
+
+    Args:
+        read: returns the inputs at given positions, an array or a tuple of arrays.
+        labels: (n,) int64.
+        batch_size: images in a batch.
+        seed: of the order of every epoch; None keeps the order of the labels.
+        augment: changes each batch, at random as the seed, the epoch and the batch decide.
+
+    """
+
+    def __init__(
+        self,
+        read: Callable[[NDArray[np.int64]], Any],
+        labels: NDArray[np.int64],
+        batch_size: int,
+        seed: int | None = None,
+        augment: Augmentation | None = None,
+    ) -> None:
+        super().__init__()
+        self.read, self.labels, self.batch_size = read, labels, batch_size
+        self.seed, self.augment = seed, augment
+        self.start_epoch(0)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.labels) / self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        which = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        inputs = self.read(which)
+        if self.augment:
+            inputs = self.augment(
+                inputs, np.random.default_rng([self.seed or 0, self.epoch, index])
+            )
+        return inputs, self.labels[which]
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take the order of `epoch`, counted from 0."""
+        self.epoch = epoch
+        self.order = np.arange(len(self.labels))
+        if self.seed is not None:
+            self.order = np.random.default_rng([self.seed, epoch]).permutation(self.order)
+
+    def feed(self) -> keras.utils.PyDataset | tf.data.Dataset:
+        """Return what Keras takes the batches from."""
+        return self
+
+
+class ArrayBatches(Batches):
+    """The same batches of inputs in memory, picked out by TensorFlow.
+
+    A head's step is so short that picking out its batch in Python takes a quarter as long.
+
+    Args:
+        inputs: (n, ..) float32.
+        labels: (n,) int64.
+        batch_size: images in a batch.
+        seed: of the order of every epoch; None keeps the order of the labels.
+
+    """
+
+    def __init__(
+        self,
+        inputs: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        batch_size: int,
+        seed: int | None = None,
+    ) -> None:
+        self.shared_order = tf.Variable(np.arange(len(labels)))
+        inputs = aligned(inputs)
+        super().__init__(inputs.__getitem__, labels, batch_size, seed)
+        self.inputs = shared(inputs)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take the order of `epoch`, counted from 0."""
+        super().start_epoch(epoch)
+        self.shared_order.assign(self.order)
+
+    def feed(self) -> tf.data.Dataset:
+        """Return a dataset that takes the epoch's order anew whenever it begins.
+
+        It calls no Python: TensorFlow would never let go of what it calls, inputs and all.
+        """
+        inputs, labels, order = self.inputs, tf.constant(self.labels), self.shared_order
+
+        def pick(places: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            which = tf.gather(order, places)
+            return tf.gather(inputs.read_value(), which), tf.gather(labels, which)
+
+        places = tf.data.Dataset.range(len(self.labels)).batch(self.batch_size)
+        return places.map(pick).prefetch(tf.data.AUTOTUNE)
+
+
+def augmentation(augment: Augment) -> Augmentation | None:
+    """Return what mirrors and shifts images (n, side, side, channels), or None for nothing.
+
+    Each image is mirrored left to right with even odds, and moved by up to `shift` pixels each way;
+    what comes in is black, Fashion-MNIST's background.
+    """
+
+    def change(images: NDArray[Any], random: np.random.Generator) -> NDArray[Any]:
+        side, most = images.shape[1], augment.shift
+        flips = random.random(len(images)) < (0.5 if augment.flip else 0)
+        offsets = random.integers(0, 2 * most + 1, (len(images), 2))
+        padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
+        windows = [
+            image[top : top + side, left : left + side]
+            for image, (top, left) in zip(padded, offsets, strict=True)
+        ]
+        return np.stack(
+            [
+                window[:, ::-1] if flip else window
+                for window, flip in zip(windows, flips, strict=True)
+            ]
+        )
+
+    return change if augment.some else None
