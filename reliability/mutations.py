@@ -123,6 +123,9 @@ MUTATIONS = {
         "self.train.start_epoch(0)",
         "test_training",
     ),
+    "a head sees every epoch in the same order": Mutation(
+        "thaw/batches.py", "self.shared_order.assign(self.order)", "pass", "test_batches"
+    ),
     "augmented images are cached": Mutation(
         "thaw/activations.py", "if training.augment.some:", "if False:", "test_activations"
     ),

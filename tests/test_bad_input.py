@@ -1,10 +1,14 @@
 """Files damaged at random: one clear message each, never another error, within seconds."""
 
 import os
+import resource
+import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +103,46 @@ def damaged_text(draw: st.DrawFn) -> str:
     return text
 
 
+SECONDS = 20
+MEMORY = 1 << 30
+"""Bytes: more than any of these files needs, less than one that fills the memory takes."""
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Raise TimeoutError or MemoryError, which `refusal` lets pass, where a file takes too much."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"not done within {SECONDS} s")
+
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    before = signal.signal(signal.SIGALRM, late)
+    if sys.platform == "linux":  # others have no such limit, or do not hold to it
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, limits[1]))
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def test_what_takes_too_much_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "SECONDS", 1)
+    with pytest.raises(TimeoutError):
+        refusal(lambda: time.sleep(10))
+    if sys.platform == "linux":
+        with pytest.raises(MemoryError):
+            refusal(lambda: bytearray(2 * MEMORY))
+
+
 def refusal(action: Callable[[], object]) -> str:
     """Return how thaw refuses, "" where it does not; any other error passes."""
     try:
-        action()
+        with bounded():
+            action()
     except ThawError as error:
         return str(error)
     return ""
