@@ -1,5 +1,9 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from thaw.batches import ArrayBatches, Batches, augmentation
 from thaw.params import Augment
@@ -39,6 +43,24 @@ def test_batches_of_arrays_are_the_same_in_the_same_order() -> None:
         for index, (inputs, of_inputs) in enumerate(fed):
             np.testing.assert_array_equal(inputs, read[index][0])
             np.testing.assert_array_equal(of_inputs, read[index][1])
+
+
+ON_ANOTHER_DEVICE = """
+from thaw.batches import ArrayBatches
+import numpy as np, tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+with tf.device("CPU:1"):
+    batches = ArrayBatches(np.ones((5, 2), np.float32), np.arange(5), 2, 0)
+print(batches.inputs.device[-5:], batches.shared_order.device[-5:], len(list(batches.feed())))
+"""
+
+
+def test_batches_stay_in_main_memory_whatever_device_trains() -> None:
+    """A second CPU stands for a GPU."""
+    command = [sys.executable, "-c", ON_ANOTHER_DEVICE]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "CPU:0 CPU:0 3\n"
 
 
 def test_inputs_in_memory_are_not_copied() -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from thaw.params import Augment
-from thaw.tensors import aligned, shared
+from thaw.tensors import MAIN_MEMORY, aligned, shared
 
 Augmentation = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 """Changes a batch of inputs at random."""
@@ -88,7 +88,8 @@ class ArrayBatches(Batches):
         batch_size: int,
         seed: int | None = None,
     ) -> None:
-        self.shared_order = tf.Variable(np.arange(len(labels)))
+        with tf.device(MAIN_MEMORY):
+            self.shared_order = tf.Variable(np.arange(len(labels)), trainable=False)
         inputs = aligned(inputs)
         super().__init__(inputs.__getitem__, labels, batch_size, seed)
         self.inputs = shared(inputs)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 ALIGNMENT = 64
 """Bytes. A tensor's memory begins at a multiple; NumPy's need not."""
+MAIN_MEMORY = "CPU:0"
+"""Where tf.data works, whatever device trains: it takes no variable of a GPU's."""
 
 
 def aligned_empty(shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -33,4 +35,5 @@ def shared(values: NDArray[np.float32]) -> tf.Variable:
     Of a tensor, tf.data would make a copy; TensorFlow ends the process on values not aligned.
     """
     tensor = tf.experimental.dlpack.from_dlpack(values.__dlpack__())
-    return tf.Variable(tensor, trainable=False)
+    with tf.device(MAIN_MEMORY):
+        return tf.Variable(tensor, trainable=False)
