@@ -17,20 +17,33 @@ from reliability.project import Project, create
 METRICS = "metrics/partial.json"
 SECONDS = 300
 """That one experiment may take."""
+IDLE = "0 active, 0 idle"
+LOOKS = 5
+"""That must find nothing to do: some may fall between two experiments."""
 
 
 def queued(project: Project, values: range) -> int:
-    """Run one round by the queue; return how many experiments succeeded."""
+    """Run one round by the queue, until nobody works on it; return how many succeeded."""
     for value in values:
         project.dvc("exp", "run", "--queue", "--name", f"freeze-{value}", "-S", f"freeze={value}")
     project.dvc("queue", "start", "--jobs", "2")
     deadline = time.monotonic() + SECONDS * len(values)
-    status = project.dvc("queue", "status")
-    while ("Running" in status or "Queued" in status) and time.monotonic() < deadline:
+    idle = 0
+    while idle < LOOKS and time.monotonic() < deadline:
         time.sleep(3)
         status = project.dvc("queue", "status")
-    project.dvc("queue", "stop", "--kill", code=None)  # or they would outlive their folder
+        busy = "Running" in status or ("Queued" in status and IDLE not in status)
+        idle = 0 if busy else idle + 1
     return sum(metrics(project, value) is not None for value in values)
+
+
+def stop(project: Project) -> None:
+    """End the workers, or they would outlive their folder.
+
+    Not between rounds: workers that have gone by then leave DVC's message to stop to the next ones,
+    who stop after one experiment each.
+    """
+    project.dvc("queue", "stop", "--kill", code=None)
 
 
 def metrics(project: Project, value: int) -> dict[str, object] | None:
@@ -64,16 +77,19 @@ def main() -> None:
         for project in (parallel, alone):
             project.reproduce()
         print("| Round | Experiments | Succeeded | As when run one by one |\n|---|---|---|---|")
-        for number in range(options.rounds):
-            values = range(1 + number * options.size, 1 + (number + 1) * options.size)
-            succeeded = queued(parallel, values)
-            wrong += options.size - succeeded
-            same = "not compared"
-            if number == 0:
-                equal = sum(metrics(parallel, v) == serial(alone, v) for v in values)
-                wrong += options.size - equal
-                same = str(equal)
-            print(f"| {number + 1} | {options.size} | {succeeded} | {same} |", flush=True)
+        try:
+            for number in range(options.rounds):
+                values = range(1 + number * options.size, 1 + (number + 1) * options.size)
+                succeeded = queued(parallel, values)
+                wrong += options.size - succeeded
+                same = "not compared"
+                if number == 0:
+                    equal = sum(metrics(parallel, v) == serial(alone, v) for v in values)
+                    wrong += options.size - equal
+                    same = str(equal)
+                print(f"| {number + 1} | {options.size} | {succeeded} | {same} |", flush=True)
+        finally:
+            stop(parallel)
     sys.exit(1 if wrong else 0)
 
 

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser
 
 from reliability import disks, faults, same_bytes
 from reliability.project import DVC, Project, create, environment
-from reliability.queued import queued
+from reliability.queued import queued, stop
 from thaw import weights
 from thaw.fashion_mnist import FILES
 from thaw.files import sha256
@@ -122,7 +122,10 @@ def test_another_seed_repeats_no_extraction(project: Project) -> None:
 
 
 def test_a_queue_with_two_workers_succeeds(project: Project) -> None:
-    assert queued(project, range(20, 23)) == 3
+    try:
+        assert queued(project, range(20, 23)) == 3
+    finally:
+        stop(project)
     table = project.dvc("exp", "show", "--csv")
     assert "metrics/partial.json:test_accuracy" in table
     assert "freeze-21" in table
