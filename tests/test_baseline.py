@@ -1,5 +1,11 @@
+import os
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from thaw import baseline
 from thaw.baseline import Named
@@ -56,3 +62,25 @@ def test_the_linear_reference_learns_what_is_linear() -> None:
     metrics = baseline.linear_accuracy(images(pixels, labels), images(pixels, labels), threads=1)
     assert metrics["linear_pixels_accuracy"] == 1.0
     assert metrics["chance_accuracy"] == 0.1
+
+
+KERNELS = """
+import stages.baseline
+from threadpoolctl import threadpool_info
+print({i["architecture"] for i in threadpool_info() if i["internal_api"] == "openblas"})
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the kernels are those of x86")
+@pytest.mark.parametrize("chosen", [{}, {"OPENBLAS_CORETYPE": "Sandybridge"}])
+def test_neither_the_processor_nor_the_shell_chooses_the_kernels(chosen: dict[str, str]) -> None:
+    others = {name: value for name, value in os.environ.items() if "OPENBLAS" not in name}
+    ended = subprocess.run(
+        [sys.executable, "-c", KERNELS],
+        cwd=ROOT,
+        env=others | chosen,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout == "{'Haswell'}\n"
