@@ -147,7 +147,7 @@ def frozen(way: str, count: int, epochs: int) -> Job:
         return naive_fit(params, BACKBONE_LAYERS, count, batch, epochs, FROZEN_EPOCHS)
     some = load(32, count)
     model = backbone.feature_model(32, "byte")[1]
-    head = compiled(heads.build_head(params.head), steps_at_once=training.HEAD_STEPS)
+    head = compiled(heads.build_head(params.head, quick=True), steps_at_once=training.HEAD_STEPS)
 
     def fit(engine: inference.Network, part: images.Images, run_epochs: int) -> None:
         values = np.concatenate([out for (out,) in features.predict_batches(engine, part)])
@@ -229,18 +229,21 @@ def full(way: str, count: int, _: int) -> Job:
 def preprocess(way: str, count: int, _: int) -> Job:
     """Gray 28x28 to RGB 32 and 224: image by image in memory, or thaw's stage, files included."""
     gray = fashion_mnist.load(ROOT / "data/raw")[0]
-    part = images.Part(gray, np.arange(count))
 
-    def loop(_: Any) -> dict[str, float]:
-        few = gray.images[: max(count // 50, 1)]
-        return reckoned(lambda: [notebook_resize(one) for one in few], count / len(few))
+    def loop(how_many: int) -> None:
+        for image in gray.images[:how_many]:
+            notebook_resize(image)
 
-    def stage(_: Any) -> None:
+    def stage(how_many: int) -> None:
+        part = images.Part(gray, np.arange(how_many))
         with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
             for size in (images.SMALL, images.LARGE):
                 images.write_images(Path(name) / f"{size}.h5", {"train": part}, size)
 
-    return Job(lambda: None, loop if way == "naive" else stage)
+    few = max(count // 50, 1)
+    if way == "naive":
+        return Job(lambda: loop(1), lambda _: reckoned(lambda: loop(few), count / few))
+    return Job(lambda: stage(few), lambda _: stage(count))
 
 
 def notebook_resize(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

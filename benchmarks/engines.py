@@ -7,8 +7,9 @@ of an image's, as a share of its length); and the convolutions' arithmetic a sec
 that of TensorFlow's product of two large matrices, the best of all those measured beside them:
 how near the processor's limit the engine is. Engines: predict (Keras' `predict`), keras
 (`predict_on_batch`), tensorflow (its graph, variables folded into constants), onnxruntime (needs
-`pip install --no-deps onnxruntime onnx tf2onnx`, and is left out without), openvino. Each is
-measured in a process of its own, `python -m benchmarks.engines SIDE ENGINE BATCH`.
+`pip install --no-deps onnxruntime onnx tf2onnx`, and is left out without), openvino, and
+openvino-streams, a batch for every thread at a time. Each is measured in a process of its own,
+`python -m benchmarks.engines SIDE ENGINE BATCH`.
 """
 
 import importlib.util
@@ -38,6 +39,7 @@ SWEEP = {
         "tensorflow": (64, 256),
         "onnxruntime": (16, 64, 256),
         "openvino": (16, 64, 256),
+        "openvino-streams": (16, 64, 256),
     },
     224: {
         "predict": (32,),
@@ -45,6 +47,7 @@ SWEEP = {
         "tensorflow": (1, 16),
         "onnxruntime": (1, 4, 16),
         "openvino": (1, 2, 4, 16),
+        "openvino-streams": (1, 2, 4),
     },
 }
 """Batches by side and engine."""
@@ -88,7 +91,8 @@ def runner(base: keras.Model, model: keras.Model, engine: str, batch: int) -> Ru
         "keras": lambda: model.predict_on_batch,
         "tensorflow": lambda: folded(model),
         "onnxruntime": lambda: onnxruntime(base),
-        "openvino": lambda: inference.openvino(model, batch),
+        "openvino": lambda: inference.openvino(model, batch, 1),
+        "openvino-streams": lambda: inference.openvino(model, batch, load_params(ROOT).threads),
     }
     return makers[engine]()
 
@@ -111,12 +115,13 @@ def product_speed() -> float:
 
 def measure(side: int, engine: str, batch: int) -> dict[str, float]:
     """Return images/s, how far features are from Keras', arithmetic a second and a product's."""
-    configure(seed=0, threads=load_params(ROOT).threads)
+    threads = load_params(ROOT).threads
+    configure(seed=0, threads=threads)
     product = product_speed()
     base, model = backbone.feature_model(side, "byte")
     images = load(side, 4096 if side == 32 else 64).batch(slice(None))
     run = runner(base, model, engine, batch)
-    step = len(images) if engine == "predict" else batch
+    step = {"predict": len(images), "openvino-streams": threads * batch}.get(engine, batch)
     run(images[:step])
     best = 0.0
     for _ in range(3):

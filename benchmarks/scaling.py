@@ -54,7 +54,7 @@ def measure(count: int, side: int) -> dict[str, float]:
         settings = params.train_frozen.model_copy(update={"epochs": EPOCHS})
         kept = training.Checkpoint(folder / "checkpoint")
         first = batches.ArrayBatches(values[:1000], labels[:1000], 256)
-        head = heads.build_head(params.head)
+        head = heads.build_head(params.head, quick=True)
         training.fit(head, each, first, settings, kept, steps_at_once=training.HEAD_STEPS)
         trained = time.perf_counter()
         disk = (folder / "features.h5").stat().st_size

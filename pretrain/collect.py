@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pretrain.pictures import Picture, group_of, is_held_out, write_pictures
 from pretrain.settings import FOLDER, load_settings
-from thaw.errors import ThawError
+from thaw import ThawError
 from thaw.files import sha256
 from thaw.stage import run
 

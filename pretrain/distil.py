@@ -31,7 +31,7 @@ from pretrain.bank import Bank
 from pretrain.layers import save_layers
 from pretrain.settings import FOLDER, HERE, LARGE, SMALL, Distil, Settings, load_settings
 from pretrain.student import ResNet50, keras_layers, preprocess
-from thaw.errors import ThawError
+from thaw import ThawError
 from thaw.files import atomic_file, sha256
 from thaw.stage import run
 

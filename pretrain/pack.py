@@ -6,8 +6,7 @@ Writes  ../thaw/pretrained/  resnet50_distilled.h5, digest.json
 
 from pretrain.layers import load_layers
 from pretrain.settings import FOLDER
-from thaw import bundled
-from thaw.errors import ThawError
+from thaw import ThawError, bundled
 from thaw.stage import run
 
 MOST_BYTES = 25_000_000

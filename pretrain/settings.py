@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from thaw.errors import ThawError
+from thaw import ThawError
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "data"

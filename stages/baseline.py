@@ -8,8 +8,6 @@ Writes  metrics/baseline.json
 
 from pathlib import Path
 
-import numpy as np
-
 from thaw import baseline, evaluation, weights
 from thaw.backbone import image_model
 from thaw.features import predict
@@ -35,7 +33,7 @@ def main(root: Path = Path()) -> str:
         metrics |= baseline.naming_metrics(named, test.labels) | {"zero_shot_image_size": size}
     with atomic_folder(root / "data/results/baseline") as results:
         _write_tables(results, named, test)
-        np.save(results / "train_image_6.npy", example.batch(slice(0, 1))[0])
+        baseline.save_image(results / "train_image_6.npy", example)
     write_json(root / "metrics/baseline.json", metrics)
     zero_shot = metrics.get("byte_zero_shot_accuracy", "none, the weights have no 1000-class top")
     return f"linear on pixels {metrics['linear_pixels_accuracy']:.4f}, zero-shot {zero_shot}"

@@ -88,14 +88,6 @@ def test_the_notebooks_model_has_the_notebooks_parameters(base: keras.Model) -> 
     assert model.count_params() - trainable == 53_120
 
 
-def test_the_heads_layers() -> None:
-    head = build_head(Head(units=(128, 64), dropout=0.7, l2=0.01))
-    kinds = [type(layer).__name__ for layer in head.layers]
-    assert kinds == ["Dropout", "Dense", "Dropout", "Dense", "Dense"]
-    assert [layer.units for layer in head.layers if hasattr(layer, "units")] == [128, 64, 10]
-    assert len(build_head(Head(units=(), dropout=0.0, l2=0.0)).layers) == 1
-
-
 def fitted(model: keras.Model) -> keras.Model:
     images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
     model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)

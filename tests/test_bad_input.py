@@ -23,8 +23,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from report_project import make, write_study
 
 from stages import report
-from thaw import hdf5, weights
-from thaw.errors import ThawError
+from thaw import ThawError, hdf5, weights
 from thaw.fashion_mnist import read_idx
 from thaw.files import sha256
 from thaw.params import load_params
@@ -277,7 +276,7 @@ def test_a_flaw_is_one_line_whatever_the_limits_of_the_system(tmp_path: Path) ->
     path = tmp_path / "some.h5"
     path.write_bytes(b"no HDF5")
     for limit in ("unlimited", "1500000"):  # KB of address space
-        command = f"ulimit -v {limit} && exec {sys.executable} {hdf5.__file__} {path}"
+        command = f"ulimit -v {limit} && exec {sys.executable} -m {hdf5.__name__} {path}"
         ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
         assert ended.returncode == 1
         assert "signature not found" in ended.stderr

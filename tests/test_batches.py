@@ -6,8 +6,8 @@ import pytest
 from conftest import ROOT
 
 from thaw.batches import ArrayBatches, Batches, augmentation
+from thaw.features import ALIGNMENT, aligned, aligned_empty, shared
 from thaw.params import Augment
-from thaw.tensors import ALIGNMENT, aligned, aligned_empty, shared
 
 VALUES = np.random.default_rng(0).normal(size=(50, 8)).astype("float32")
 IMAGES = np.random.default_rng(1).integers(0, 256, (200, 5, 5, 3), dtype=np.uint8)

@@ -3,8 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw import bundled
-from thaw.errors import ThawError
+from thaw import ThawError, bundled
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from thaw import evaluation
-from thaw.errors import ThawError
+from thaw import ThawError, evaluation
 from thaw.evaluation import Predictions
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw import fashion_mnist
-from thaw.errors import ThawError
+from thaw import ThawError, fashion_mnist
 from thaw.fashion_mnist import RawFile, read_idx
 
 

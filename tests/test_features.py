@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from conftest import gray_images
 
-from thaw import backbone, features, images
-from thaw.errors import ThawError
+from thaw import ThawError, backbone, features, images
 from thaw.heads import build_head
 from thaw.images import open_images, split, write_images
 from thaw.params import Params

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from thaw.errors import ThawError
+from thaw import ThawError
 from thaw.files import (
     atomic_file,
     atomic_folder,

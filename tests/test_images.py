@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from skimage.transform import resize
 
-from thaw import images
-from thaw.errors import ThawError
+from thaw import ThawError, images
 from thaw.fashion_mnist import GrayImages
 from thaw.images import open_images, resize_gray, split, stratified, to_rgb, write_images
 from thaw.params import Params

@@ -30,13 +30,13 @@ def pixels(count: int) -> np.ndarray:
 
 
 def test_openvino_agrees_with_keras(model: keras.Model) -> None:
-    """In every image to a thousandth, whatever the batch: 70 is one whole and one of 6."""
-    images = pixels(70)
+    """In every image to a thousandth, whatever the batch: 64 and 64, 64 and 6."""
+    images = pixels(198)
     expected = model.predict(images, verbose=0)
     network = inference.ready(model, "openvino")
     steps = range(0, len(images), network.batch_size)
     received = [network.run(images[i : i + network.batch_size])[0] for i in steps]
-    assert [len(batch) for batch in received] == [64, 6]
+    assert [len(batch) for batch in received] == [128, 70]
     features = np.concatenate(received)
     assert features.dtype == np.float32
     distance = np.linalg.norm(features - expected, axis=1)
@@ -47,6 +47,15 @@ def test_openvino_gives_the_same_bytes_again(model: keras.Model) -> None:
     images = pixels(10)
     one, other = (inference.ready(model, "openvino").run(images)[0] for _ in range(2))
     np.testing.assert_array_equal(one, other)
+
+
+def test_streams_change_no_bit(model: keras.Model) -> None:
+    """Nor does an image's place: the first of 9 is alone in its stream, or one of 4."""
+    images = pixels(9)
+    (whole,) = inference.openvino(model, 16, 1)(images)
+    run = inference.openvino(model, 4, 2)
+    parts = [run(images[:8])[0], run(images[8:])[0]]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
 def test_openvino_connects_to_nothing(model: keras.Model) -> None:

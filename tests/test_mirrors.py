@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Mirror as Server
 
-from thaw import mirrors
-from thaw.errors import ThawError
+from thaw import ThawError, mirrors
 from thaw.fashion_mnist import RawFile
 from thaw.mirrors import Mirror, download, fetch_url
 

@@ -7,11 +7,11 @@ import pytest
 import yaml
 from conftest import gray_images
 
-from thaw import activations, modes, optimizers, sources, weights
+from thaw import ThawError, activations, modes, optimizers, sources, weights
 from thaw.backbone import feature_model
-from thaw.errors import ThawError
 from thaw.features import predict, write_features
 from thaw.files import read_csv, read_json
+from thaw.heads import build_head
 from thaw.images import PARTS, SMALL, open_images, split, write_images
 from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params, Training
 from thaw.runtime import configure
@@ -52,9 +52,10 @@ def layer_weights(network: keras.Model) -> dict[str, np.ndarray]:
 
 
 def test_train_frozen_gives_what_the_end_to_end_frozen_model_gives(
-    root: Path, params: Params
+    root: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Same batches, same dropout: histories, predictions and weights agree to rounding."""
+    monkeypatch.setattr(modes, "build_head", functools.partial(build_head, quick=True))
     cached = modes.train_frozen(root, params)
     training = plain(params.train_frozen)
     whole = modes.fine_tune(root, params, "whole", training, freeze=BACKBONE_LAYERS)

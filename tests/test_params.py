@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from thaw.errors import ThawError
+from thaw import ThawError
 from thaw.params import load_params
 
 Write = Callable[[Any], Path]

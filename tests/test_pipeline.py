@@ -20,12 +20,10 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 ORDER = (
     *(
-        "errors",
         "files",
         "params",
         "stage",
         "runtime",
-        "tensors",
         "fashion_mnist",
         "mirrors",
         "hdf5",
@@ -65,10 +63,18 @@ def test_the_stages_have_their_names() -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_loads_thaw_before_any_library(stage: str) -> None:
+    """NumPy and TensorFlow read once which kernels compute, and thaw/__init__.py says which."""
+    packages = {name.split(".")[0] for name in imported_names(script(stage))}
+    assert packages <= sys.stdlib_module_names | {"thaw"}
+    assert len(ast.parse((ROOT / "stages/__init__.py").read_text()).body) == 1  # a docstring
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stages_code_is_exactly_what_it_imports(stage: str) -> None:
     declared = {path for path in STAGES[stage]["deps"] if path.endswith(".py")}
     needed = {path.relative_to(ROOT).as_posix() for path in project_imports(script(stage))}
-    assert declared == needed | {"stages/__init__.py", "thaw/__init__.py"}
+    assert declared == needed | {"thaw/__init__.py"}
     assert STAGES[stage]["cmd"] == f"python -m stages.{script(stage).stem}"
 
 

@@ -5,8 +5,7 @@ import pytest
 from conftest import ROOT
 from report_project import make, scores, write_study
 
-from thaw import drawing, reporting
-from thaw.errors import ThawError
+from thaw import ThawError, drawing, reporting
 from thaw.fashion_mnist import CLASS_NAMES
 from thaw.files import read_csv, read_json, write_csv, write_json
 from thaw.params import Params

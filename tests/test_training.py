@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from thaw import ThawError
 from thaw.batches import ArrayBatches, Batches
-from thaw.errors import ThawError
 from thaw.files import SCRATCH
 from thaw.optimizers import optimizer
 from thaw.params import HeadStart, Params, Training

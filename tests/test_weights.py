@@ -10,8 +10,7 @@ from keras.src.applications import resnet as keras_resnet
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.utils import file_utils
 
-from thaw import bundled, sources, weights
-from thaw.errors import ThawError
+from thaw import ThawError, bundled, sources, weights
 
 
 def equal(one: keras.Model, other: keras.Model) -> bool:

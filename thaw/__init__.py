@@ -14,3 +14,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # kernels, or the shell's choice, and the linear classifier's last digits with them.
 if platform.machine() in ("x86_64", "AMD64"):
     os.environ["OPENBLAS_CORETYPE"] = "Haswell"
+
+
+class ThawError(Exception):
+    """Bad input or a failed environment: what was wrong, where, what is allowed, what to do.
+
+    A stage prints its message and ends with exit code 1, without a traceback.
+    """

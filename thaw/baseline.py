@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,3 +102,8 @@ def prediction_rows(
         for rank, (name, probability) in enumerate(classes, 1):
             row = (int(position), CLASS_NAMES[label], rank, name, round(probability, 4))
             yield (input_range, *row)
+
+
+def save_image(path: Path, images: Images) -> None:
+    """Write the first of `images` as an array (size, size, 3) uint8."""
+    np.save(path, images.batch(slice(0, 1))[0])

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from thaw.features import MAIN_MEMORY, aligned, shared
 from thaw.params import Augment
-from thaw.tensors import MAIN_MEMORY, aligned, shared
 
 Augmentation = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 """Changes a batch of inputs at random."""
@@ -111,7 +111,10 @@ class ArrayBatches(Batches):
             return tf.gather(inputs.read_value(), which), tf.gather(labels, which)
 
         places = tf.data.Dataset.range(len(self.labels)).batch(self.batch_size)
-        return places.map(pick).prefetch(tf.data.AUTOTUNE)
+        options = tf.data.Options()
+        # It tunes nothing here, and every epoch waits for the threads that it leaves behind.
+        options.autotune.enabled = False
+        return places.map(pick).prefetch(2).with_options(options)
 
 
 def augmentation(augment: Augment) -> Augmentation | None:

@@ -12,7 +12,7 @@ import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.errors import ThawError
+from thaw import ThawError
 from thaw.files import atomic_file, read_json, sha256, write_json
 
 FOLDER = Path(__file__).parent / "pretrained"

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw import figures
-from thaw.errors import ThawError
+from thaw import ThawError, figures
 from thaw.evaluation import paired_difference, reliability
 from thaw.fashion_mnist import CLASS_NAMES
 from thaw.files import METRIC_DIGITS, read_csv, read_json, remedy, write_csv

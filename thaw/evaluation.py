@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from thaw.errors import ThawError
+from thaw import ThawError
 from thaw.fashion_mnist import CLASS_NAMES
 
 Metrics = dict[str, float | int | str]

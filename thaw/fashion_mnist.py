@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.errors import ThawError
+from thaw import ThawError
 from thaw.files import sha256
 
 CLASS_NAMES = (

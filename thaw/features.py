@@ -1,20 +1,28 @@
-"""Images to pooled features, computed once and kept on disk."""
+"""Images to pooled features, computed once, kept on disk, read into memory that TensorFlow shares.
 
+Features of many images are too large for copies.
+"""
+
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from thaw import hdf5, inference
-from thaw.errors import ThawError
-from thaw.files import atomic_file, remedy, require_space
+from thaw import ThawError, inference
+from thaw.files import DAMAGED_HDF5, atomic_file, remedy, require_space
 from thaw.images import Images, check_labels
 from thaw.inference import Arrays, Network
-from thaw.tensors import aligned_empty
+
+ALIGNMENT = 64
+"""Bytes. A tensor's memory begins at a multiple; NumPy's need not."""
+MAIN_MEMORY = "CPU:0"
+"""Where tf.data works, whatever device trains: it takes no variable of a GPU's."""
 
 
 def predict_batches(network: Network, images: Images) -> Iterator[Arrays]:
@@ -94,7 +102,34 @@ def load_features(path: Path, part: str) -> tuple[NDArray[np.float32], NDArray[n
             stored, labels = file[part]["features"], file[part]["labels"][:]
             features = aligned_empty(stored.shape)
             stored.read_direct(features)
-    except hdf5.DAMAGED as error:
+    except DAMAGED_HDF5 as error:
         raise ThawError(f"{path} cannot be read: {error}. {remedy()}") from error
     check_labels(path, labels, len(features))
     return features, labels
+
+
+def aligned_empty(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return a float32 array whose memory TensorFlow can share; its values are not set."""
+    size = math.prod(shape) * np.dtype(np.float32).itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(np.float32).reshape(shape)
+
+
+def aligned(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return `values`, or a copy where TensorFlow cannot share their memory."""
+    if values.ctypes.data % ALIGNMENT == 0 and values.flags.carray:
+        return values
+    copy = aligned_empty(values.shape)
+    copy[...] = values
+    return copy
+
+
+def shared(values: NDArray[np.float32]) -> tf.Variable:
+    """Return a variable in the memory of `values`, which must be `aligned` and not change after.
+
+    Of a tensor, tf.data would make a copy; TensorFlow ends the process on values not aligned.
+    """
+    tensor = tf.experimental.dlpack.from_dlpack(values.__dlpack__())
+    with tf.device(MAIN_MEMORY):
+        return tf.Variable(tensor, trainable=False)

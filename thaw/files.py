@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from thaw.errors import ThawError
+from thaw import ThawError
 
 SCRATCH = ".thaw-tmp-"
 """What unfinished files and folders begin with; ignored by git and DVC, should a kill leave one."""
+DAMAGED_HDF5 = (OSError, LookupError, TypeError, ValueError, RuntimeError, AttributeError)
+"""What h5py raises for a file that is damaged, or laid out otherwise than expected."""
 _SPARE = 32_000_000
 """Bytes that are left free, for what HDF5 writes around the data."""
 METRIC_DIGITS = 4

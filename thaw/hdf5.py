@@ -2,7 +2,7 @@
 
 The HDF5 library does not always refuse those: on a few in ten thousand it fills the memory, goes in
 circles or crashes, which no `except` survives. So a file from outside is first read in a process of
-its own: this module, run as a script.
+its own: this module, run as a program.
 """
 
 import os
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import h5py
 
-DAMAGED = (OSError, LookupError, TypeError, ValueError, RuntimeError, AttributeError)
-"""What h5py raises for a file that is damaged, or laid out otherwise than expected."""
+from thaw.files import DAMAGED_HDF5
+
 MEMORY = 2_000_000_000
 """Bytes of address space that reading may take; ResNet50's largest array has 9.4 million."""
 TOO_LARGE = f"it asks for more than {MEMORY:,} bytes of memory"
@@ -22,11 +22,17 @@ SECONDS = 20
 
 def flaw(path: Path) -> str:
     """Return what keeps an HDF5 file from being read to its end, "" where nothing does."""
-    command = [sys.executable, __file__, str(path)]
+    command = [sys.executable, "-m", __name__, str(path.resolve())]
     alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each thread would ask for memory
     try:
         subprocess.run(
-            command, capture_output=True, text=True, timeout=SECONDS, check=True, env=alone
+            command,
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=True,
+            env=alone,
         )
     except subprocess.TimeoutExpired:
         return f"reading does not end within {SECONDS} s"
@@ -46,7 +52,7 @@ def _main(path: str) -> str:
             file.visititems(_read)
     except MemoryError:
         return TOO_LARGE
-    except DAMAGED as error:
+    except DAMAGED_HDF5 as error:
         return " ".join(str(error).split()) or repr(error)
     return ""
 

@@ -18,7 +18,7 @@ Arrays = tuple[NDArray[np.float32], ...]
 
 PIXELS_IN_A_BATCH = {"keras": 1 << 18, "openvino": 1 << 16}
 """Of input images. Keras: 256 of 32 px, 16 from 128 px on, so that activations fit in memory.
-OpenVINO: 64 of 32 px, 2 of 224 px, within a tenth of its fastest (benchmarks/README.md)."""
+OpenVINO, a thread: 64 of 32 px, 2 of 224 px, its fastest there (benchmarks/README.md)."""
 SMALLEST_BATCH = {"keras": 16, "openvino": 2}
 
 
@@ -33,7 +33,7 @@ class Network:
 
 
 def batch_size(size: int, engine: str) -> int:
-    """Return how many images of `size` pixels go through a network at once."""
+    """Return how many images of `size` pixels go through a network at once, OpenVINO: a thread."""
     return max(SMALLEST_BATCH[engine], PIXELS_IN_A_BATCH[engine] // size**2)
 
 
@@ -47,18 +47,26 @@ def ready(model: keras.Model, engine: str) -> Network:
         engine: keras or openvino.
 
     """
-    size = model.input_shape[1]
-    make = {"keras": _keras, "openvino": openvino}[engine]
-    return Network(batch_size(size, engine), make(model, batch_size(size, engine)))
+    most = batch_size(model.input_shape[1], engine)
+    if engine == "keras":
+        return Network(most, lambda images: _keras(model, images))
+    streams = _threads() or 1  # 0: not configured
+    return Network(streams * most, openvino(model, most, streams))
 
 
-def _keras(model: keras.Model, _: int) -> Callable[[NDArray[np.uint8]], Arrays]:
-    return lambda images: tuple(keras.tree.flatten(model.predict_on_batch(images)))
+def _threads() -> int:
+    return tf.config.threading.get_intra_op_parallelism_threads()
 
 
-def openvino(model: keras.Model, most: int) -> Callable[[NDArray[np.uint8]], Arrays]:
-    """Compile for batches of exactly `most` images, faster than for any; smaller ones are padded.
+def _keras(model: keras.Model, images: NDArray[np.uint8]) -> Arrays:
+    return tuple(keras.tree.flatten(model.predict_on_batch(images)))
 
+
+def openvino(model: keras.Model, most: int, streams: int) -> Callable[[NDArray[np.uint8]], Arrays]:
+    """Compile for `streams` batches at a time, which share the threads, of exactly `most` images.
+
+    As many streams as threads are faster than all threads on one batch, where they wait for each
+    other after every layer, and a fixed size is faster than any; smaller batches are padded.
     `read_model` takes TensorFlow's SavedModel as it is; OpenVINO's converter would ask for consent
     to telemetry.
     """
@@ -74,16 +82,23 @@ def openvino(model: keras.Model, most: int) -> Callable[[NDArray[np.uint8]], Arr
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": "f32",  # or it takes bfloat16 where the CPU has it
-                "INFERENCE_NUM_THREADS": tf.config.threading.get_intra_op_parallelism_threads(),
-                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": _threads(),
+                "NUM_STREAMS": streams,
             },
         )
-    outputs = range(len(model.outputs))
+    requests = [compiled.create_infer_request() for _ in range(streams)]
 
     def run(images: NDArray[np.uint8]) -> Arrays:
-        count = len(images)
-        padded = np.concatenate([images, np.zeros((most - count, *images.shape[1:]), np.uint8)])
-        results = compiled(padded)
-        return tuple(np.array(results[i][:count]) for i in outputs)
+        batches = [images[start : start + most] for start in range(0, len(images), most)]
+        running = list(zip(requests, batches, strict=False))  # the last may be fewer
+        for request, batch in running:
+            missing = np.zeros((most - len(batch), *batch.shape[1:]), np.uint8)
+            request.start_async([np.concatenate([batch, missing])])
+        for request, _ in running:
+            request.wait()
+        return tuple(
+            np.concatenate([request.get_output_tensor(i).data[: len(b)] for request, b in running])
+            for i in range(len(model.outputs))
+        )
 
     return run

@@ -16,7 +16,7 @@ import requests
 import tenacity
 from tqdm import tqdm
 
-from thaw.errors import ThawError
+from thaw import ThawError
 from thaw.fashion_mnist import FILES, RawFile
 from thaw.files import atomic_folder, sha256
 

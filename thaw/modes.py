@@ -9,9 +9,8 @@ from typing import Any
 
 import keras
 
-from thaw import activations, backbone, evaluation, weights
+from thaw import ThawError, activations, backbone, evaluation, weights
 from thaw.batches import ArrayBatches, Batches, augmentation
-from thaw.errors import ThawError
 from thaw.evaluation import Metrics, Predictions
 from thaw.fashion_mnist import CLASS_NAMES
 from thaw.features import load_features, predict
@@ -78,7 +77,7 @@ def train_frozen(root: Path, params: Params) -> Trained:
     training = params.train_frozen
     configure(params.seed, params.threads)
     base = weights.resnet50(params.image_size, top=False)
-    head = build_head(params.head)
+    head = build_head(params.head, quick=True)
     source = weights.load(root / "data/weights", base)
     backbone.freeze_first(base, BACKBONE_LAYERS)
     features = {part: load_features(root / "data/features/features.h5", part) for part in PARTS}

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from thaw.errors import ThawError
+from thaw import ThawError
 
 PARAMS_FILE = "params.yaml"
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000

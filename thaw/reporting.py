@@ -13,8 +13,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from matplotlib.image import imsave
 
+from thaw import ThawError
 from thaw.drawing import MODES, Metrics, cell_name
-from thaw.errors import ThawError
 from thaw.evaluation import key
 from thaw.fashion_mnist import CLASS_NAMES, FILES
 from thaw.figures import SHOWN_SIZE

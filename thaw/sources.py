@@ -9,8 +9,7 @@ import tenacity
 from keras.src.applications import resnet as keras_resnet
 from keras.src.backend.config import keras_home
 
-from thaw import bundled, hdf5
-from thaw.errors import ThawError
+from thaw import ThawError, bundled, hdf5
 from thaw.files import sha256
 from thaw.params import WEIGHT_SOURCES
 from thaw.weights import TOP_LAYER, Source, assign, no_weights, read_layers, resnet50

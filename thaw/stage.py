@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from thaw.errors import ThawError
+from thaw import ThawError
 
 PRIVATE = Path(".thaw")
 """Ignored by git and DVC: checkpoints of unfinished runs, timings."""

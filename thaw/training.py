@@ -14,8 +14,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from thaw import ThawError
 from thaw.batches import Batches
-from thaw.errors import ThawError
 from thaw.files import (
     SCRATCH,
     atomic_folder,

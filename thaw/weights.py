@@ -14,9 +14,8 @@ import numpy as np
 from keras.src.utils import naming
 from numpy.typing import NDArray
 
-from thaw import hdf5
-from thaw.errors import ThawError
-from thaw.files import atomic_folder, read_json, remedy, require_space, write_json
+from thaw import ThawError
+from thaw.files import DAMAGED_HDF5, atomic_folder, read_json, remedy, require_space, write_json
 
 WEIGHTS_FILE = "resnet50.weights.h5"
 SOURCE_FILE = "source.json"
@@ -88,7 +87,7 @@ def read_layers(path: Path, model: keras.Model) -> Layers:
             group = file.get("model_weights", file)
             if "layer_names" in group.attrs:
                 return _legacy_layers(group, model)
-    except hdf5.DAMAGED as error:
+    except DAMAGED_HDF5 as error:
         raise no_weights(path, str(error)) from error
     raise no_weights(
         path, "expected a group `layers` (.weights.h5) or an attribute `layer_names` (.h5)"
