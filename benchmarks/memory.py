@@ -20,8 +20,6 @@ from benchmarks.apart import ROOT, machine
 SOME = {"train": 600, "validation": 100, "test": 200}
 """Images, where all would take hours."""
 BEFORE = ("preprocess", "baseline", "features", "train_full", "train_partial", "diagnose")
-SMALL_BATCH = 16
-"""Images in a batch of the stages that take the most, besides what params.yaml has."""
 
 
 def few_images(params: dict[str, Any]) -> dict[str, Any]:
@@ -72,9 +70,6 @@ def main() -> None:
         some = str(sum(SOME.values()))
         for stage in BEFORE:
             add(stage, some, few)
-        for stage in ("train_full", "train_partial"):
-            small = few | {stage: few[stage] | {"batch_size": SMALL_BATCH}}
-            add(stage, some, small)
         extracted = folder / "data/features/features.h5"
         extracted.unlink()
         extracted.symlink_to(ROOT / "data/features/features.h5")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from thaw.batches import ArrayBatches, Batches, augmentation
+from thaw.batches import ArrayBatches, Batches, augmentation, parts_of_a_batch
 from thaw.features import ALIGNMENT, aligned, aligned_empty, shared
 from thaw.params import Augment
 
@@ -29,6 +29,35 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
     first.start_epoch(0)
     assert labels_of(first) == orders[0]
     assert labels_of(Batches(lambda which: which, positions, 16)) == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("images", "side", "at_once", "parts"),
+    [
+        *((64, 32, 802816, 1), (784, 32, 802816, 1), (785, 32, 802816, 2)),
+        *((16, 224, 802816, 1), (32, 224, 802816, 2), (64, 224, 802816, 4), (33, 224, 802816, 3)),
+        *((64, 224, 0, 1), (5, 224, 1, 5)),
+    ],
+)
+def test_parts_of_a_batch_by_hand(images: int, side: int, at_once: int, parts: int) -> None:
+    assert parts_of_a_batch(images, side, at_once) == parts
+
+
+@pytest.mark.parametrize(("count", "left_out"), [(48, 0), (51, 0), (50, 2)])
+def test_parts_make_up_the_batches(count: int, left_out: int) -> None:
+    """Of 16 images in 3 parts, that is 6, 5 and 5; what is left is split, too, or too few."""
+    labels = np.arange(count)
+    whole = Batches(lambda which: which, labels, 16, seed=1)
+    split = Batches(lambda which: which, labels, 16, seed=1, parts=3)
+    batches = [whole[i][1] for i in range(len(whole))]
+    parts = [split[i][1] for i in range(len(split))]
+    assert [len(part) for part in parts[:3]] == [6, 5, 5]
+    assert all(len(part) for part in parts)
+    assert len(parts) == 3 * split.steps
+    for step in range(split.steps):
+        together = np.concatenate(parts[3 * step : 3 * step + 3])
+        np.testing.assert_array_equal(together, batches[step])
+    assert count - sum(map(len, parts)) == left_out
 
 
 def test_batches_of_arrays_are_the_same_in_the_same_order() -> None:

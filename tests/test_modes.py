@@ -68,6 +68,20 @@ def test_train_frozen_gives_what_the_end_to_end_frozen_model_gives(
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+def test_a_batch_that_is_too_large_goes_through_in_parts(
+    root: Path, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """60 images are 4 batches of up to 16, and two epochs 8 steps, whatever the parts."""
+    training = plain(params.train_partial)
+    for at_once, parts in ((16 * SMALL**2, 1), (8 * SMALL**2, 2)):
+        asked = params.model_copy(update={"pixels_at_once": at_once})
+        run = modes.fine_tune(root, asked, f"in-{parts}", training, freeze="conv4")
+        said = capsys.readouterr().out
+        assert ("batches of 16 images go through in 2 parts" in said) == (parts == 2)
+        assert int(run.model.optimizer.iterations) == 8
+        assert run.history.epochs == 2
+
+
 @pytest.mark.parametrize(("freeze", "engine"), [(20, "keras"), ("conv4", "openvino")])
 def test_a_cached_run_learns_what_the_uncached_one_learns(
     root: Path, params: Params, freeze: int | str, engine: str, monkeypatch: pytest.MonkeyPatch

@@ -55,6 +55,27 @@ def test_adam_by_hand() -> None:
         assert float(weight[0]) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("rate_decay", [1.0, 0.5])
+def test_parts_of_a_batch_make_the_same_step(params: Params, rate_decay: float) -> None:
+    """Without batch normalisation, whose statistics are a part's. 20 steps, of a falling rate."""
+    inputs = np.random.default_rng(0).normal(size=(48, 8)).astype("float32")
+    targets = np.random.default_rng(1).normal(size=(48, 4)).astype("float32")
+    changes = {"schedule": "cosine", "learning_rate": 0.01, "rate_decay": rate_decay, "epochs": 4}
+    training = params.train_full.model_copy(update=changes)
+    ends = []
+    for parts in (1, 3):
+        model = network()
+        start = model.get_weights()
+        model.compile(optimizer(training, 5, parts), "mean_squared_error")
+        for _ in range(20):
+            for some in np.array_split(np.arange(48), parts):
+                model.train_on_batch(inputs[some], targets[some])
+        ends.append(model.get_weights())
+    for one, other, before in zip(*ends, start, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        assert abs(one - before).max() > 0.01
+
+
 @pytest.mark.parametrize(
     ("warmup", "step", "expected"),
     [

@@ -31,8 +31,8 @@ def settings(**changes: float) -> Training:
     return Training.model_validate(values | {"seeds": 1, "label_smoothing": 0.0} | changes)
 
 
-def batches(seed: int | None = 7) -> Batches:
-    return Batches(FEATURES.__getitem__, LABELS, 16, seed)
+def batches(seed: int | None = 7, parts: int = 1) -> Batches:
+    return Batches(FEATURES.__getitem__, LABELS, 16, seed, parts=parts)
 
 
 def network() -> keras.Model:
@@ -66,7 +66,8 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "rate_decay"), [("constant", 1.0), ("cosine", 1.0), ("cosine", 0.5)]
+    ("schedule", "rate_decay", "parts"),
+    [("constant", 1.0, 1), ("cosine", 1.0, 1), ("cosine", 0.5, 1), ("cosine", 0.5, 3)],
 )
 @pytest.mark.parametrize(("epoch", "steps_at_once"), [(1, 1), (3, 1), (3, 3), (4, 1)])
 def test_an_interrupted_run_ends_with_the_same_weights(
@@ -76,16 +77,18 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     steps_at_once: int,
     schedule: str,
     rate_decay: float,
+    parts: int,
     params: Params,
 ) -> None:
     def run(model: keras.Model, name: str) -> History:
         changes = {"epochs": 4, "schedule": schedule, "rate_decay": rate_decay}
         training = params.train_full.model_copy(update=changes)
-        by = optimizer(training, len(batches()))
+        train = batches(parts=parts)
+        by = optimizer(training, train.steps, parts)
         kept = Checkpoint(tmp_path / name)
         return fit(
             model,
-            batches(),
+            train,
             batches(None),
             settings(),
             kept,

@@ -28,6 +28,8 @@ class Batches(keras.utils.PyDataset):
         batch_size: images in a batch.
         seed: of the order of every epoch; None keeps the order of the labels.
         augment: changes each batch, at random as the seed, the epoch and the batch decide.
+        parts: that a batch comes in, one after another, equal but for one image. A last batch of
+            fewer images is left out.
 
     """
 
@@ -38,17 +40,26 @@ class Batches(keras.utils.PyDataset):
         batch_size: int,
         seed: int | None = None,
         augment: Augmentation | None = None,
+        parts: int = 1,
     ) -> None:
         super().__init__()
         self.read, self.labels, self.batch_size = read, labels, batch_size
-        self.seed, self.augment = seed, augment
+        self.seed, self.augment, self.parts = seed, augment, parts
         self.start_epoch(0)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.labels) / self.batch_size)
+        return self.parts * self.steps
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        whole, left = divmod(len(self.labels), self.batch_size)
+        return whole + (left >= self.parts)
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        which = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        batch, part = divmod(index, self.parts)
+        which = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        which = np.array_split(which, self.parts)[part]
         inputs = self.read(which)
         if self.augment:
             inputs = self.augment(
@@ -115,6 +126,20 @@ class ArrayBatches(Batches):
         # It tunes nothing here, and every epoch waits for the threads that it leaves behind.
         options.autotune.enabled = False
         return places.map(pick).prefetch(2).with_options(options)
+
+
+def parts_of_a_batch(images: int, side: int, pixels_at_once: int) -> int:
+    """Return in how many parts a batch must go through a network to fit into memory.
+
+    Args:
+        images: in a batch.
+        side: of an image, pixels.
+        pixels_at_once: that a part may have; 0 = any number. One image always fits.
+
+    """
+    if not pixels_at_once:
+        return 1
+    return math.ceil(images / max(1, pixels_at_once // side**2))
 
 
 def augmentation(augment: Augment) -> Augmentation | None:

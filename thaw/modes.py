@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from thaw import ThawError, activations, backbone, evaluation, weights
-from thaw.batches import ArrayBatches, Batches, augmentation
+from thaw.batches import ArrayBatches, Batches, augmentation, parts_of_a_batch
 from thaw.evaluation import Metrics, Predictions
 from thaw.fashion_mnist import CLASS_NAMES
 from thaw.features import load_features, predict
@@ -33,7 +33,7 @@ from thaw.training import (
 
 SHARED = ("seed", "threads", "head")
 """Params that every mode depends on."""
-SEEN_BY_BACKBONE = ("image_size", "input_range", "precision")
+SEEN_BY_BACKBONE = ("image_size", "input_range", "precision", "pixels_at_once")
 """And those that every mode that trains it does."""
 FEATURE_BATCH = 256
 PREDICTION_COLUMNS = ("seed", "image", "actual", "predicted", "confidence")
@@ -181,12 +181,17 @@ def fine_tune(
         prefix, suffix = backbone.split(base, frozen)
         part = keras.Model(suffix.inputs, head(suffix.output), name="suffix")
         read = activations.cached(root, prefix, size, params.input_range, fitted, engine)
+    batch = min(training.batch_size, len(fitted["train"]))
+    split_in = parts_of_a_batch(batch, size, params.pixels_at_once)
+    if split_in > 1:
+        print(f"batches of {batch} images go through in {split_in} parts", flush=True)
     train = Batches(
         read["train"],
         fitted["train"].labels,
-        training.batch_size,
+        batch,
         params.seed,
         augmentation(training.augment),
+        split_in,
     )
     history = fit(
         part,
@@ -195,7 +200,7 @@ def fine_tune(
         training,
         kept,
         training.patience,
-        optimizer(training, len(train)),
+        optimizer(training, train.steps, train.parts),
         training.label_smoothing,
     )
     parts = {part: Predictions(some.labels, predict(model, some)) for part, some in images.items()}

@@ -61,7 +61,29 @@ def rate_schedule(
     )
 
 
-def optimizer(training: BackboneTraining, steps: int) -> keras.optimizers.Optimizer:
+class _EveryFew(LearningRateSchedule):
+    """A schedule that goes on by a step while the optimizer is given the `parts` of a batch.
+
+    Keras counts every gradient that it accumulates as a step of the schedule.
+    """
+
+    def __init__(self, schedule: LearningRateSchedule, parts: int) -> None:
+        self.schedule, self.parts = schedule, parts
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        return self.schedule(step // self.parts)
+
+
+def _adam(rate: float | LearningRateSchedule, parts: int) -> Adam:
+    """Return Adam, which steps by the mean gradient of `parts`."""
+    if parts == 1:
+        return Adam(rate)
+    if isinstance(rate, LearningRateSchedule):
+        rate = _EveryFew(rate, parts)
+    return Adam(rate, gradient_accumulation_steps=parts)
+
+
+def optimizer(training: BackboneTraining, steps: int, parts: int = 1) -> keras.optimizers.Optimizer:
     """Return Adam, its rate the lower the earlier a layer stands (Howard & Ruder 2018).
 
     Each of ResNet50's stages, conv5 to conv1, learns at `rate_decay` times the rate of what comes
@@ -70,13 +92,14 @@ def optimizer(training: BackboneTraining, steps: int) -> keras.optimizers.Optimi
     Args:
         training: how the model is fitted.
         steps: in an epoch.
+        parts: of a batch, whose mean gradient makes a step.
 
     """
-    adam = Adam(rate_schedule(training, steps))
+    adam = _adam(rate_schedule(training, steps), parts)
     if training.rate_decay == 1:
         return adam
     by_variable = keras.optimizers.OptimizerMap(adam)
     for depth, stage in enumerate(reversed(("conv1", *BLOCKS_PER_STAGE)), 1):
         rate = rate_schedule(training, steps, training.rate_decay**depth)
-        by_variable[rf"(.*/)?{stage}_.*"] = Adam(rate)
+        by_variable[rf"(.*/)?{stage}_.*"] = _adam(rate, parts)
     return keras.optimizers.MultiOptimizer(by_variable)

@@ -215,6 +215,7 @@ class Params(Section):
     engine: Literal["openvino", "keras"] = _choice(*ENGINES)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = _choice(*PRECISIONS)
     image_size: int = _integer(32, 224, " pixels")
+    pixels_at_once: int = _integer(0, 2**31 - 1, " pixels")
     input_range: Literal["byte", "unit"] = _choice(*INPUT_RANGES)
     batch_norm: Literal["stored", "batch"] = _choice(*BATCH_NORMS)
     freeze: Freeze = Field(description=_FREEZE)
