@@ -41,7 +41,7 @@ def build_head(head: Head, *, quick: bool = False) -> keras.Model:
 
     Args:
         head: its layers' sizes, dropout and penalty.
-        quick: with `QuickDropout`, which tells where the head's steps alone are taken.
+        quick: with `QuickDropout`: worth it where the head alone is trained, whose steps are short.
 
     Returns:
         A model from features (n, 2048) float32 to probabilities (n, 10) float32.
