@@ -62,4 +62,4 @@ def test_dropout_that_does_nothing_returns_its_input(rate: float, training: bool
 
 def test_dropout_just_below_1_keeps_finite_values() -> None:
     out = np.array(QuickDropout(0.9999999, seed=0)(np.ones((512, 2048), "float32"), training=True))
-    assert set(np.unique(out)) <= {0.0, 65536.0}
+    assert set(np.unique(out)) == {0.0, 65536.0}  # of a million values, 16 are kept

@@ -93,7 +93,8 @@ def test_an_overlap_is_refused(gray: Gray, params: Params) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, gray: Gray, params: Params) -> Path:
+def folder(tmp_path: Path, gray: Gray, params: Params, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(images, "_IMAGES_OF_A_TASK", 24)  # several for a part, the last not whole
     parts = split(gray(100), gray(100), params)
     for size in (images.SMALL, images.LARGE):
         write_images(tmp_path / f"rgb{size}.h5", parts, size)

@@ -50,12 +50,14 @@ def test_openvino_gives_the_same_bytes_again(model: keras.Model) -> None:
 
 
 def test_streams_change_no_bit(model: keras.Model) -> None:
-    """Nor does an image's place: the first of 9 is alone in its stream, or one of 4."""
+    """Nor does an image's place: the last of 9 is alone with padding, or one of 9."""
     images = pixels(9)
     (whole,) = inference.openvino(model, 16, 1)(images)
     run = inference.openvino(model, 4, 2)
     parts = [run(images[:8])[0], run(images[8:])[0]]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
+    with pytest.raises(ValueError, match="shorter"):  # than two batches of 4
+        run(images)
 
 
 def test_openvino_connects_to_nothing(model: keras.Model) -> None:

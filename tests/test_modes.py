@@ -1,6 +1,7 @@
 import functools
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -54,7 +55,9 @@ def layer_weights(network: keras.Model) -> dict[str, np.ndarray]:
 def test_train_frozen_gives_what_the_end_to_end_frozen_model_gives(
     root: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Same batches, same dropout: histories, predictions and weights agree to rounding."""
+    """Same batches, and here the same dropout, the quick one, in both: histories, predictions and
+    weights agree to rounding.
+    """
     monkeypatch.setattr(modes, "build_head", functools.partial(build_head, quick=True))
     cached = modes.train_frozen(root, params)
     training = plain(params.train_frozen)
@@ -71,15 +74,27 @@ def test_train_frozen_gives_what_the_end_to_end_frozen_model_gives(
 def test_a_batch_that_is_too_large_goes_through_in_parts(
     root: Path, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """60 images are 4 batches of up to 16, and two epochs 8 steps, whatever the parts."""
+    """60 images are 3 batches of 16, and one of 12 that is left out where batches are split.
+
+    Of the running statistics, a step leaves as much in either way.
+    """
     training = plain(params.train_partial)
-    for at_once, parts in ((16 * SMALL**2, 1), (8 * SMALL**2, 2)):
+    for at_once, parts, steps in ((16 * SMALL**2, 1, 4), (8 * SMALL**2, 2, 3)):
         asked = params.model_copy(update={"pixels_at_once": at_once})
         run = modes.fine_tune(root, asked, f"in-{parts}", training, freeze="conv4")
         said = capsys.readouterr().out
         assert ("batches of 16 images go through in 2 parts" in said) == (parts == 2)
-        assert int(run.model.optimizer.iterations) == 8
+        assert int(run.model.optimizer.iterations) == 2 * steps
+        norm = run.model.get_layer("resnet50").get_layer("conv5_block3_3_bn")
+        assert norm.momentum**parts == pytest.approx(training.batch_norm_momentum)
         assert run.history.epochs == 2
+
+
+def test_float16_takes_no_batch_in_parts(root: Path, params: Params) -> None:
+    half = params.model_copy(update={"precision": "mixed_float16", "pixels_at_once": 8 * SMALL**2})
+    with pytest.raises(ThawError, match=r"16 images of 32 px need 2\. Received: .*8,192\. Allowed"):
+        modes.fine_tune(root, half, "partial", plain(params.train_partial), "conv4")
+    keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize(("freeze", "engine"), [(20, "keras"), ("conv4", "openvino")])
@@ -141,14 +156,20 @@ def test_a_run_in_mixed_precision(root: Path, params: Params, precision: str) ->
     assert trained.model.get_layer("resnet50").compute_dtype == "bfloat16"
 
 
-@pytest.mark.parametrize("batch_norm", ["stored", "batch"])
-def test_a_saved_classifier_answers_as_it_did(root: Path, params: Params, batch_norm: str) -> None:
+@pytest.mark.parametrize("mode", ["frozen", "partial", "partial on batch statistics"])
+def test_a_saved_classifier_answers_as_it_did(root: Path, params: Params, mode: str) -> None:
     (root / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
-    trained = modes.fine_tune(
-        root, params, "partial", plain(params.train_partial), "conv4", batch_norm
-    )
-    modes.write_results(root, "partial", [trained])
-    classifier = modes.load_classifier("partial", root)
+    name, _, batch = mode.partition(" on ")
+    if name == "frozen":
+        trained = modes.train_frozen(root, params)
+    else:
+        training, batch_norm = plain(params.train_partial), "batch" if batch else "stored"
+        trained = modes.fine_tune(root, params, name, training, "conv4", batch_norm)
+    modes.write_results(root, name, [trained])
+    with h5py.File(root / f"data/models/{name}.weights.h5") as file:
+        assert "dropout" in str(list(file["layers/sequential/layers"]))  # Keras' own
+        assert "quick" not in str(list(file["layers/sequential/layers"]))
+    classifier = modes.load_classifier(name, root)
     test = open_images(root / "data/images", SMALL, "test")
     probabilities = classifier.predict(test.batch(np.arange(len(test))), verbose=0)
     np.testing.assert_allclose(probabilities, trained.parts["test"].probabilities, atol=1e-4)

@@ -28,8 +28,8 @@ class Batches(keras.utils.PyDataset):
         batch_size: images in a batch.
         seed: of the order of every epoch; None keeps the order of the labels.
         augment: changes each batch, at random as the seed, the epoch and the batch decide.
-        parts: that a batch comes in, one after another, equal but for one image. A last batch of
-            fewer images is left out.
+        parts: that a batch comes in, one after another, equal but for one image. A last batch that
+            is smaller is then left out: its parts would be too few images for their statistics.
 
     """
 
@@ -54,7 +54,7 @@ class Batches(keras.utils.PyDataset):
     def steps(self) -> int:
         """Batches in an epoch."""
         whole, left = divmod(len(self.labels), self.batch_size)
-        return whole + (left >= self.parts)
+        return whole + (left > 0 and self.parts == 1)
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
         batch, part = divmod(index, self.parts)

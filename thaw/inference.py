@@ -90,7 +90,7 @@ def openvino(model: keras.Model, most: int, streams: int) -> Callable[[NDArray[n
 
     def run(images: NDArray[np.uint8]) -> Arrays:
         batches = [images[start : start + most] for start in range(0, len(images), most)]
-        running = list(zip(requests, batches, strict=False))  # the last may be fewer
+        running = list(zip(requests[: len(batches)], batches, strict=True))
         for request, batch in running:
             missing = np.zeros((most - len(batch), *batch.shape[1:]), np.uint8)
             request.start_async([np.concatenate([batch, missing])])

@@ -72,12 +72,12 @@ def train_frozen(root: Path, params: Params) -> Trained:
 
     Since the backbone's batch normalisation stays on its stored statistics, this is what fitting
     the whole frozen model would give, at the cost of one pass over the images instead of one an
-    epoch.
+    epoch; but for dropout's masks, which are drawn in another way.
     """
     training = params.train_frozen
     configure(params.seed, params.threads)
     base = weights.resnet50(params.image_size, top=False)
-    head = build_head(params.head, quick=True)
+    quick_head = build_head(params.head, quick=True)
     source = weights.load(root / "data/weights", base)
     backbone.freeze_first(base, BACKBONE_LAYERS)
     features = {part: load_features(root / "data/features/features.h5", part) for part in PARTS}
@@ -92,7 +92,7 @@ def train_frozen(root: Path, params: Params) -> Trained:
         chosen, _ = stratified(labels, training.images, params.seed)
         features["train"] = (values[chosen], labels[chosen])
     history = fit(
-        uncompiled(head),
+        uncompiled(quick_head),
         ArrayBatches(*features["train"], training.batch_size, params.seed),
         ArrayBatches(*features["validation"], FEATURE_BATCH),
         training,
@@ -101,6 +101,8 @@ def train_frozen(root: Path, params: Params) -> Trained:
         label_smoothing=training.label_smoothing,
         steps_at_once=HEAD_STEPS,
     )
+    head = build_head(params.head)
+    head.set_weights(quick_head.get_weights())
     parts = {}
     for part, (values, labels) in features.items():
         in_order = ArrayBatches(values, labels, FEATURE_BATCH).feed()
@@ -148,10 +150,13 @@ def fine_tune(
     source = weights.load(root / "data/weights", base)
     frozen = backbone.freeze_count(base, freeze)
     backbone.freeze_first(base, frozen)
-    backbone.set_batch_norm_momentum(base, training.batch_norm_momentum)
     images = {part: open_images(root / "data/images", size, part) for part in PARTS}
     images["train"] = images["train"].sample(training.images, params.seed)
     fitted = {part: images[part] for part in ("train", "validation")}
+    batch = min(training.batch_size, len(images["train"]))
+    split_in = 1 if frozen == BACKBONE_LAYERS else _parts(batch, params)
+    # It is of a step: every part of one updates the running statistics.
+    backbone.set_batch_norm_momentum(base, training.batch_norm_momentum ** (1 / split_in))
     if training.head_start.epochs:
         _start_head(
             backbone.image_model(base, size, params.input_range),
@@ -181,10 +186,6 @@ def fine_tune(
         prefix, suffix = backbone.split(base, frozen)
         part = keras.Model(suffix.inputs, head(suffix.output), name="suffix")
         read = activations.cached(root, prefix, size, params.input_range, fitted, engine)
-    batch = min(training.batch_size, len(fitted["train"]))
-    split_in = parts_of_a_batch(batch, size, params.pixels_at_once)
-    if split_in > 1:
-        print(f"batches of {batch} images go through in {split_in} parts", flush=True)
     train = Batches(
         read["train"],
         fitted["train"].labels,
@@ -209,6 +210,27 @@ def fine_tune(
     if start:  # on features that are computed once
         cost += len(images["train"]) * activations.cost(base, BACKBONE_LAYERS, 1, cached=True)
     return Trained(model, history, parts, source, params.seed, frozen, kept, cost, start)
+
+
+def _parts(batch: int, params: Params) -> int:
+    """Return in how many parts a batch of images goes through the network; say so where it does.
+
+    Raises:
+        ThawError: in float16: Keras leaves out gradients that overflow, and would mix batches.
+
+    """
+    parts = parts_of_a_batch(batch, params.image_size, params.pixels_at_once)
+    if parts == 1:
+        return 1
+    if params.precision == "mixed_float16":
+        raise ThawError(
+            f"mixed_float16 takes no batch in parts, and {batch} images of {params.image_size} px "
+            f"need {parts}. Received: pixels_at_once {params.pixels_at_once:,}. Allowed: "
+            f"{batch * params.image_size**2:,} or more, 0 (no limit), or a smaller batch_size; "
+            "or -S precision=mixed_bfloat16."
+        )
+    print(f"batches of {batch} images go through in {parts} parts", flush=True)
+    return parts
 
 
 def _start_head(

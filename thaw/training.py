@@ -81,8 +81,8 @@ class Checkpoint:
     def save(self, model: keras.Model, history: History) -> None:
         """Keep the state after an epoch, whole or not at all."""
         best = "best.weights.h5"
-        # 4 bytes a parameter, four times: the weights, Adam's two moments, the best weights.
-        require_space(self.folder, 16 * model.count_params())
+        kept = [*model.variables, *model.variables, *model.optimizer.variables]  # the best, too
+        require_space(self.folder, 4 * sum(math.prod(variable.shape) for variable in kept))
         with atomic_folder(self.folder) as scratch:
             model.save_weights(scratch / "last.weights.h5")
             if history.best_epoch == history.epochs:
