@@ -56,7 +56,7 @@ def test_streams_change_no_bit(model: keras.Model) -> None:
     run = inference.openvino(model, 4, 2)
     parts = [run(images[:8])[0], run(images[8:])[0]]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
-    with pytest.raises(ValueError, match="shorter"):  # than two batches of 4
+    with pytest.raises(ValueError, match="longer"):  # than two batches of 4
         run(images)
 
 

@@ -154,7 +154,8 @@ def fine_tune(
     images["train"] = images["train"].sample(training.images, params.seed)
     fitted = {part: images[part] for part in ("train", "validation")}
     batch = min(training.batch_size, len(images["train"]))
-    split_in = 1 if frozen == BACKBONE_LAYERS else _parts(batch, params)
+    at_once = params.pixels_at_once if frozen < BACKBONE_LAYERS else 0  # a head alone is small
+    split_in = _parts(batch, size, at_once, params.precision)
     # It is of a step: every part of one updates the running statistics.
     backbone.set_batch_norm_momentum(base, training.batch_norm_momentum ** (1 / split_in))
     if training.head_start.epochs:
@@ -212,22 +213,21 @@ def fine_tune(
     return Trained(model, history, parts, source, params.seed, frozen, kept, cost, start)
 
 
-def _parts(batch: int, params: Params) -> int:
+def _parts(batch: int, size: int, pixels_at_once: int, precision: str) -> int:
     """Return in how many parts a batch of images goes through the network; say so where it does.
 
     Raises:
         ThawError: in float16: Keras leaves out gradients that overflow, and would mix batches.
 
     """
-    parts = parts_of_a_batch(batch, params.image_size, params.pixels_at_once)
+    parts = parts_of_a_batch(batch, size, pixels_at_once)
     if parts == 1:
         return 1
-    if params.precision == "mixed_float16":
+    if precision == "mixed_float16":
         raise ThawError(
-            f"mixed_float16 takes no batch in parts, and {batch} images of {params.image_size} px "
-            f"need {parts}. Received: pixels_at_once {params.pixels_at_once:,}. Allowed: "
-            f"{batch * params.image_size**2:,} or more, 0 (no limit), or a smaller batch_size; "
-            "or -S precision=mixed_bfloat16."
+            f"mixed_float16 takes no batch in parts, and {batch} images of {size} px need {parts}. "
+            f"Received: pixels_at_once {pixels_at_once:,}. Allowed: {batch * size**2:,} or more, 0 "
+            "(no limit), or a smaller batch_size; or -S precision=mixed_bfloat16."
         )
     print(f"batches of {batch} images go through in {parts} parts", flush=True)
     return parts
