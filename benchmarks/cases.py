@@ -37,6 +37,8 @@ from thaw.runtime import configure
 
 FROZEN_EPOCHS, PARTIAL_EPOCHS = 50, 10
 PARTIAL_FREEZE = "conv4"
+PREDICT_BATCH = 32
+"""Images in a batch of Keras' `predict`, where nothing else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,9 @@ def extract(size: int, way: str, count: int) -> Job:
     _, model = backbone.feature_model(size, "byte")
     if way == "naive":
         pixels = some.batch(slice(None))
+        few = warm_up_count(count, PREDICT_BATCH)
         return Job(
-            lambda: model.predict(pixels[:32], verbose=0),
+            lambda: model.predict(pixels[:few], verbose=0),
             lambda _: reckoned(lambda: model.predict(pixels, verbose=0), 1),
         )
 
