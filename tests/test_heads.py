@@ -1,8 +1,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from thaw.heads import QuickDropout, build_head
+from thaw.heads import QuickDropout, QuickL2, build_head
 from thaw.params import Head
 
 
@@ -23,6 +24,25 @@ def test_quick_heads_start_from_the_same_weights() -> None:
     assert [type(layer) for layer in heads[1].layers[:2]] == [QuickDropout, keras.layers.Dense]
     for one, other in zip(*(head.get_weights() for head in heads), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_quick_penalty_and_its_gradient() -> None:
+    """By hand: 0.01 (1 + 4 + 9) and 2 * 0.01 of each weight."""
+    weights = tf.Variable([[1.0, -2.0], [3.0, 0.0]])
+    with tf.GradientTape() as tape:
+        penalty = QuickL2(0.01)(weights)
+    np.testing.assert_allclose(penalty, 0.14, rtol=1e-6)
+    gradient = tape.gradient(penalty, weights)
+    np.testing.assert_allclose(gradient, [[0.02, -0.04], [0.06, 0.0]], rtol=1e-6)
+
+
+def test_quick_heads_have_the_same_penalties() -> None:
+    asked = Head(units=(128, 64), dropout=0.7, l2=0.01)
+    quick, plain = build_head(asked, quick=True), build_head(asked)
+    quick.set_weights([np.full(w.shape, 0.5, "float32") for w in plain.get_weights()])
+    plain.set_weights(quick.get_weights())
+    assert len(quick.losses) == len(plain.losses) == 4
+    np.testing.assert_allclose(quick.losses, plain.losses, rtol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [0.3, 0.7, 1 / 65536])

@@ -33,6 +33,14 @@ class QuickDropout(keras.layers.Dropout):
         return tf.where(kept, inputs * (DRAWS / (DRAWS - dropped)), 0)
 
 
+class QuickL2(keras.regularizers.L2):
+    """The same penalty in one pass over the weights, and its gradient in one more, not five."""
+
+    def __call__(self, x: keras.Variable) -> tf.Tensor:
+        """Return `l2` times the sum of the squares of `x`, of any shape."""
+        return 2 * self.l2 * tf.nn.l2_loss(x)  # which is half the sum
+
+
 def build_head(head: Head, *, quick: bool = False) -> keras.Model:
     """Build the classifier: (Dropout, Dense, ReLU) for each of `head.units`, then a softmax.
 
@@ -41,13 +49,15 @@ def build_head(head: Head, *, quick: bool = False) -> keras.Model:
 
     Args:
         head: its layers' sizes, dropout and penalty.
-        quick: with `QuickDropout`: worth it where the head alone is trained, whose steps are short.
+        quick: with `QuickDropout` and `QuickL2`: worth it where the head alone is trained, whose
+            steps are short.
 
     Returns:
         A model from features (n, 2048) float32 to probabilities (n, 10) float32.
 
     """
     dropout = QuickDropout if quick else keras.layers.Dropout
+    penalty = (QuickL2 if quick else keras.regularizers.L2)(head.l2)
     layers: list[keras.layers.Layer] = [keras.Input((FEATURES,), name="features")]
     for units in head.units:
         layers += [
@@ -55,8 +65,8 @@ def build_head(head: Head, *, quick: bool = False) -> keras.Model:
             keras.layers.Dense(
                 units,
                 activation="relu",
-                kernel_regularizer=keras.regularizers.L2(head.l2),
-                bias_regularizer=keras.regularizers.L2(head.l2),
+                kernel_regularizer=penalty,
+                bias_regularizer=penalty,
             ),
         ]
     layers.append(
