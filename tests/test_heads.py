@@ -39,8 +39,8 @@ def test_the_quick_penalty_and_its_gradient() -> None:
 def test_quick_heads_have_the_same_penalties() -> None:
     asked = Head(units=(128, 64), dropout=0.7, l2=0.01)
     quick, plain = build_head(asked, quick=True), build_head(asked)
-    quick.set_weights([np.full(w.shape, 0.5, "float32") for w in plain.get_weights()])
-    plain.set_weights(quick.get_weights())
+    for head in (quick, plain):
+        head.set_weights([np.full(w.shape, 0.5, "float32") for w in head.get_weights()])
     assert len(quick.losses) == len(plain.losses) == 4
     np.testing.assert_allclose(quick.losses, plain.losses, rtol=1e-6)
 
