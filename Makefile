@@ -6,7 +6,8 @@
 #                       stopped. make curve and make notebook are two of them
 # make bench            thaw against the naive way, 11 to 18 minutes; make bench-quick in 5
 # make bench-engines    what computes features how fast; make bench-scaling: how cost grows;
-#                       make bench-memory: what each stage takes
+#                       make bench-memory: what each stage takes; make bench-overhead: what an
+#                       idle `dvc repro` spends its time on
 # make pr-comment BASE=main   what this changes, as Markdown
 # make browser          chromium, for the tests of report.html, where root may install it
 # make reliability      bytes, faults, disks, queue, mutations at length, hours: docs/reliability.md
@@ -24,8 +25,8 @@ PRETRAIN_STAMP := $(PRETRAIN_VENV)/.installed
 # Stages and tests find the tools of the virtual environment, whatever the shell has.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-slow lint lock setup bench bench-quick bench-engines bench-memory bench-scaling study curve
-.PHONY: reliability audit notebook compare browser pr-comment pretrain test-pretrain
+.PHONY: repro test test-slow lint lock setup bench bench-quick bench-engines bench-memory
+.PHONY: bench-overhead bench-scaling study curve reliability audit notebook compare browser pr-comment pretrain test-pretrain
 .DELETE_ON_ERROR:
 
 repro: setup
@@ -75,6 +76,9 @@ bench-quick: setup
 
 bench-memory: setup
 	$(BIN)/python -m benchmarks.memory
+
+bench-overhead: setup
+	$(BIN)/python -m benchmarks.overhead
 
 bench-engines: setup
 	$(BIN)/python -m benchmarks.engines

@@ -5,9 +5,7 @@ Writes  benchmarks/results.csv, benchmarks/results.md (the full size only)
 
 import argparse
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
@@ -15,6 +13,8 @@ from typing import NamedTuple
 
 from benchmarks.apart import ROOT, machine, run_apart
 from benchmarks.cases import SIZES
+from benchmarks.overhead import build, empty_stages, timed_repro
+from reliability.project import DVC
 from thaw.files import write_csv
 
 HERE = Path(__file__).parent
@@ -51,36 +51,14 @@ def measure_no_op(way: str) -> dict[str, float]:
     """Time `dvc repro` where nothing changed, here or in a pipeline of as many empty stages."""
     if way != "naive":
         return {"seconds": mean(timed_repro(ROOT) for _ in range(NO_OPS))}
-    stages = ROOT.joinpath("dvc.yaml").read_text().split("\nartifacts:")[0].count("    cmd:")
     with tempfile.TemporaryDirectory() as name:
-        empty = Path(name)
-        for command in (["git", "init", "--quiet"], dvc("init", "--quiet")):
-            subprocess.run(command, cwd=empty, check=True)
-        empty.joinpath("input").write_text("")
-        lines = [
-            f"  s{i}:\n    cmd: echo {i} > {i}\n    deps: [input]\n    outs: ['{i}']\n"
-            for i in range(stages)
-        ]
-        empty.joinpath("dvc.yaml").write_text("stages:\n" + "".join(lines))
-        timed_repro(empty)
-        return {"seconds": mean(timed_repro(empty) for _ in range(NO_OPS))}
-
-
-def dvc(*arguments: str) -> list[str]:
-    """Return a command of DVC's."""
-    return [sys.executable, "-m", "dvc", *arguments]
+        build(Path(name), empty_stages())
+        return {"seconds": mean(timed_repro(Path(name)) for _ in range(NO_OPS))}
 
 
 def up_to_date() -> bool:
     """Whether `dvc repro` has nothing to do here."""
-    return subprocess.run(dvc("status", "--quiet"), cwd=ROOT, check=False).returncode == 0
-
-
-def timed_repro(root: Path) -> float:
-    """Return the seconds that `dvc repro` takes."""
-    begin = time.perf_counter()
-    subprocess.run(dvc("repro", "--quiet"), cwd=root, check=True, capture_output=True)
-    return time.perf_counter() - begin
+    return subprocess.run([*DVC, "status", "--quiet"], cwd=ROOT, check=False).returncode == 0
 
 
 def measured(case: str, size: str) -> Iterator[Row]:

@@ -1,8 +1,12 @@
 """What turns measurements into the table; the measurements themselves are no test's business."""
 
+import subprocess
+from pathlib import Path
+
 import numpy as np
 from conftest import refusal
 
+from benchmarks import overhead
 from benchmarks.__main__ import Row, markdown
 from benchmarks.cases import notebook_resize, reckoned
 from benchmarks.scaling import EPOCHS, reckoned_imagenet
@@ -38,6 +42,31 @@ def test_the_naive_loop_makes_the_pictures_that_thaw_makes() -> None:
     expected = resize_gray(gray, 32)
     assert np.abs(small.astype(int) - to_rgb(expected)[0]).max() <= 1
     assert np.abs(large.astype(int) - to_rgb(resize_gray(expected, 224))[0]).max() <= 2
+
+
+def test_what_an_idle_run_is_made_of_by_hand() -> None:
+    stage = {
+        "cmd": "python -m stages.train",
+        "deps": ["data/images", "stages/train.py", "thaw/files.py"],
+        "params": ["seed"],
+        "metrics": [{"metrics/m.json": {"cache": False}}],
+        "outs": ["data/models"],
+    }
+    assert overhead.outs(stage) == ["data/models", "metrics/m.json"]
+    assert overhead.without_modules(stage)["deps"] == ["data/images", "stages/train.py"]
+    assert overhead.on_the_folder(stage)["deps"] == ["data/images", "stages/train.py", "thaw"]
+    assert "params" not in overhead.without_params(stage)
+    assert "params" in stage, "what is compared shares its stages"
+    lines = overhead.markdown([{"e": 1.0, "t": 1.5}, {"e": 2.0, "t": 2.0}]).splitlines()
+    assert lines[2:4] == ["| e | 1.50 s | 1.00 |", "| t | 1.75 s | 1.25 |"]
+
+
+def test_an_idle_stage_writes_what_it_declares(tmp_path: Path) -> None:
+    stage = {"outs": ["data/models"], "metrics": [{"metrics/m.json": {"cache": False}}]}
+    for line in overhead.idle(stage)["cmd"]:
+        subprocess.run(line, shell=True, cwd=tmp_path, check=True)
+    assert (tmp_path / "data/models").is_file()
+    assert (tmp_path / "metrics/m.json").is_file()
 
 
 def test_an_unknown_case_is_refused() -> None:
