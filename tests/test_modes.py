@@ -104,7 +104,10 @@ def test_a_cached_run_learns_what_the_uncached_one_learns(
     """Same losses and same steps, to rounding; frozen weights are as they were.
 
     By plain gradient descent: of a gradient near 0, Adam's first steps take but the sign, which is
-    rounding's. On pretrained weights, since a random network blows rounding up.
+    rounding's. On pretrained weights, since a random network blows rounding up. At a rate whose
+    steps are several of float32's apart from the weights, else storing them rounds steps away. To
+    1e-5 in the losses but 5e-2 in a layer's steps, for a ReLU whose input rounding takes across 0
+    moves its whole channel's gradient; measured 1e-7 and, with and without AVX-512, 7e-3 at most.
     """
     monkeypatch.setattr(activations, "WORTH", 0.0)
     monkeypatch.setattr(optimizers, "Adam", keras.optimizers.SGD)
@@ -112,13 +115,13 @@ def test_a_cached_run_learns_what_the_uncached_one_learns(
     before = weights.resnet50(SMALL, top=False)
     weights.load(root / "data/weights", before)
     start = layer_weights(before)
-    training = plain(params.train_partial).model_copy(update={"learning_rate": 1e-4})
+    training = plain(params.train_partial).model_copy(update={"learning_rate": 1e-3})
     cached, uncached = (
         modes.fine_tune(root, params, "partial", training, freeze, cache_gb=gb, engine=engine)
         for gb in (1.0, 0.0)
     )
     for one, other in zip(cached.history.rows, uncached.history.rows, strict=True):
-        assert one == pytest.approx(other, rel=1e-3)
+        assert one == pytest.approx(other, rel=1e-5)
     ends = [layer_weights(run.model.get_layer("resnet50")) for run in (cached, uncached)]
     for layer in before.layers[: cached.layers_frozen]:
         if layer.weights:
@@ -126,7 +129,7 @@ def test_a_cached_run_learns_what_the_uncached_one_learns(
     for layer in before.layers[cached.layers_frozen :]:
         if layer.weights:
             one, other = (end[layer.name] - start[layer.name] for end in ends)
-            assert np.linalg.norm(one - other) <= 1e-2 * np.linalg.norm(other), layer.name
+            assert np.linalg.norm(one - other) <= 5e-2 * np.linalg.norm(other), layer.name
 
 
 def test_the_head_starts_on_the_features_and_the_backbone_waits(root: Path, params: Params) -> None:
