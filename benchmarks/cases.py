@@ -183,7 +183,7 @@ def partial(way: str, count: int, epochs: int) -> Job:
             )
             begin = time.perf_counter()
             each = batches.Batches(readers["train"], part.labels, batch, 0)
-            model.fit(each, epochs=run_epochs, shuffle=False, verbose=0)
+            model.fit(each.feed(), epochs=run_epochs, shuffle=False, verbose=0)
             return time.perf_counter() - begin
 
     def work(_: Any) -> dict[str, float]:
@@ -221,12 +221,12 @@ def full(way: str, count: int, _: int) -> Job:
     def work(_: Any) -> dict[str, float]:
         begin = time.perf_counter()
         watched.seconds = 0.0
-        model.fit(watched, shuffle=False, verbose=0)
+        model.fit(watched.feed(), shuffle=False, verbose=0)
         seconds = time.perf_counter() - begin
         return {"seconds": seconds, "making_batches_share": watched.seconds / seconds}
 
     first = batches.Batches(some.batch, some.labels[: warm_up_count(count, batch)], batch, 0)
-    return Job(lambda: model.fit(first, verbose=0), work)
+    return Job(lambda: model.fit(first.feed(), verbose=0), work)
 
 
 def preprocess(way: str, count: int, _: int) -> Job:

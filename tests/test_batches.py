@@ -1,6 +1,8 @@
 import subprocess
 import sys
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -60,18 +62,50 @@ def test_parts_make_up_the_batches(count: int, left_out: int) -> None:
     assert count - sum(map(len, parts)) == left_out
 
 
+def fed(some: Batches, epoch: int) -> list[Any]:
+    some.start_epoch(epoch)
+    return list(some.feed().as_numpy_iterator())
+
+
 def test_batches_of_arrays_are_the_same_in_the_same_order() -> None:
     labels = np.arange(50)
     read, picked = Batches(VALUES.__getitem__, labels, 16, 7), ArrayBatches(VALUES, labels, 16, 7)
-    feed = picked.feed()
     for epoch in (0, 2):
-        read.start_epoch(epoch)
-        picked.start_epoch(epoch)
-        fed = list(feed.as_numpy_iterator())
-        assert len(fed) == len(feed) == len(read) == 4
-        for index, (inputs, of_inputs) in enumerate(fed):
-            np.testing.assert_array_equal(inputs, read[index][0])
-            np.testing.assert_array_equal(of_inputs, read[index][1])
+        of_read, of_picked = fed(read, epoch), fed(picked, epoch)
+        assert len(of_read) == len(of_picked) == len(read) == 4
+        for index, batch in enumerate(of_read):
+            keras.tree.map_structure(np.testing.assert_array_equal, batch, of_picked[index])
+            keras.tree.map_structure(np.testing.assert_array_equal, batch, read[index])
+
+
+def test_a_feed_takes_the_order_of_the_epoch_that_begins() -> None:
+    labels = np.arange(50)
+    for some in (Batches(VALUES.__getitem__, labels, 16, 7), ArrayBatches(VALUES, labels, 16, 7)):
+        feed = some.feed()
+        for epoch in (3, 0):
+            some.start_epoch(epoch)
+            order = np.concatenate([of_inputs for _, of_inputs in feed.as_numpy_iterator()])
+            np.testing.assert_array_equal(order, some.order)
+
+
+def test_a_feed_has_the_parts_and_all_inputs_of_batches() -> None:
+    """Cut inside a block, a network has two inputs; images are bytes."""
+    images = Batches(lambda which: (IMAGES[which], VALUES[which]), np.arange(50), 16, 1, parts=3)
+    feed = images.feed()
+    assert len(feed) == len(images) == 9
+    (first, second), labels = feed.element_spec
+    assert (first.dtype, first.shape[1:]) == (np.uint8, (5, 5, 3))
+    assert (second.dtype, second.shape[1:]) == (np.float32, (8,))
+    assert (labels.dtype, first.shape[0], labels.shape[0]) == (np.int64, None, None)
+    for index, batch in enumerate(feed.as_numpy_iterator()):
+        keras.tree.map_structure(np.testing.assert_array_equal, batch, images[index])
+
+
+def test_no_epoch_waits_for_autotuning_to_end() -> None:
+    """Its thread now and then sleeps on for as long as it ran, so no test of time would do."""
+    labels = np.arange(50)
+    for some in (Batches(VALUES.__getitem__, labels, 16), ArrayBatches(VALUES, labels, 16)):
+        assert some.feed().options().autotune.enabled is False
 
 
 ON_ANOTHER_DEVICE = """

@@ -16,7 +16,7 @@ Augmentation = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 """Changes a batch of inputs at random."""
 
 
-class Batches(keras.utils.PyDataset):
+class Batches:
     """Inputs and labels, batch by batch, in an order that only the seed and the epoch decide.
 
     So an interrupted run sees the batches that it would have seen. The last batch of an epoch may
@@ -42,7 +42,6 @@ class Batches(keras.utils.PyDataset):
         augment: Augmentation | None = None,
         parts: int = 1,
     ) -> None:
-        super().__init__()
         self.read, self.labels, self.batch_size = read, labels, batch_size
         self.seed, self.augment, self.parts = seed, augment, parts
         self.start_epoch(0)
@@ -74,9 +73,15 @@ class Batches(keras.utils.PyDataset):
         if self.seed is not None:
             self.order = np.random.default_rng([self.seed, epoch]).permutation(self.order)
 
-    def feed(self) -> keras.utils.PyDataset | tf.data.Dataset:
-        """Return what Keras takes the batches from."""
-        return self
+    def feed(self) -> tf.data.Dataset:
+        """Return what Keras takes the batches from: the epoch's, anew whenever it begins."""
+        signature = keras.tree.map_structure(
+            lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), self[0]
+        )
+        each = tf.data.Dataset.from_generator(
+            lambda: map(self.__getitem__, range(len(self))), output_signature=signature
+        )
+        return _made_ahead(each.apply(tf.data.experimental.assert_cardinality(len(self))))
 
 
 class ArrayBatches(Batches):
@@ -122,10 +127,20 @@ class ArrayBatches(Batches):
             return tf.gather(inputs.read_value(), which), tf.gather(labels, which)
 
         places = tf.data.Dataset.range(len(self.labels)).batch(self.batch_size)
-        options = tf.data.Options()
-        # It tunes nothing here, and every epoch waits for the threads that it leaves behind.
-        options.autotune.enabled = False
-        return places.map(pick).prefetch(2).with_options(options)
+        return _made_ahead(places.map(pick))
+
+
+def _made_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Return the dataset with its next batches made while one is learnt from.
+
+    TensorFlow's autotuning is off, which Keras leaves on: it has nothing to tune here, and its
+    thread sleeps 10 ms, then twice as long each time. Now and then it misses the call to end
+    (`Model::OptimizeLoop` of TensorFlow's core/framework/model.cc), and the epoch waits until it
+    wakes: one of 26 seconds took 41.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.prefetch(2).with_options(options)
 
 
 def parts_of_a_batch(images: int, side: int, pixels_at_once: int) -> int:
