@@ -4,7 +4,7 @@
 # make compare          the modes and the experiments so far, as tables
 # make study SET=curve  a set of experiments (study/sets.yaml), by DVC's queue; goes on where it was
 #                       stopped. make curve and make notebook are two of them
-# make bench            thaw against the naive way, 11 to 18 minutes; make bench-quick in 5
+# make bench            thaw against the naive way, 11 to 19 minutes; make bench-quick in 5
 # make bench-engines    what computes features how fast; make bench-scaling: how cost grows;
 #                       make bench-memory: what each stage takes; make bench-overhead: what an
 #                       idle `dvc repro` spends its time on

@@ -6,7 +6,7 @@ Writes  benchmarks/results.csv, benchmarks/results.md (the full size only)
 import argparse
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
@@ -30,7 +30,14 @@ CASES = {
     "preprocess": "RGB 32 and 224: a scikit-image loop, nothing written",
     "no-op": "`dvc repro` with nothing to do: as many empty stages",
 }
-COLUMNS = ("case", "repetition", "naive_seconds", "thaw_seconds", "ratio")
+COLUMNS = (
+    *("case", "repetition", "naive_seconds", "naive_waiting_seconds", "thaw_seconds"),
+    *("ratio", "ratio_without_waiting"),
+)
+HEADINGS = (
+    *("What, and the naive way", "naive", "of that, waiting", "thaw"),
+    *("times as fast", "without the waiting"),
+)
 
 
 class Row(NamedTuple):
@@ -39,12 +46,15 @@ class Row(NamedTuple):
     case: str
     repetition: int
     naive: float
+    waiting: float
+    """Of naive's, those in which Keras did nothing between its steps."""
     thaw: float
 
     @property
-    def ratio(self) -> float:
-        """How many times as fast thaw is."""
-        return self.naive / self.thaw
+    def figures(self) -> tuple[float, float, float, float, float]:
+        """Return the seconds and how many times as fast thaw is, as it is and if none waited."""
+        bare = self.naive - self.waiting
+        return (self.naive, self.waiting, self.thaw, self.naive / self.thaw, bare / self.thaw)
 
 
 def measure_no_op(way: str) -> dict[str, float]:
@@ -70,8 +80,10 @@ def measured(case: str, size: str) -> Iterator[Row]:
             for way in ("naive", ours)
         )
         extra = {name: round(value, 3) for name, value in thaw.items() if name != "seconds"}
-        row = Row(case, repetition, naive["seconds"], thaw["seconds"])
-        print(f"{case}: {row.naive:.2f} s, thaw {row.thaw:.2f} s, {extra}", flush=True)
+        waiting = naive.get("waiting_seconds", 0.0)
+        row = Row(case, repetition, naive["seconds"], waiting, thaw["seconds"])
+        took = f"{row.naive:.2f} s, {waiting:.2f} s of it waiting; thaw {row.thaw:.2f} s, {extra}"
+        print(f"{case}: {took}", flush=True)
         yield row
 
 
@@ -90,23 +102,22 @@ def main() -> None:
     table = markdown(rows, size)
     print(table)
     if size == "full" and not options.cases:
-        content = [(*row[:2], *(round(v, 4) for v in (*row[2:], row.ratio))) for row in rows]
+        content = [
+            (row.case, row.repetition, *(round(value, 4) for value in row.figures)) for row in rows
+        ]
         write_csv(HERE / "results.csv", COLUMNS, content)
         (HERE / "results.md").write_text(table)
 
 
 def markdown(rows: list[Row], size: str) -> str:
     """Return the table of ratios."""
-    lines = ["| What, and the naive way | naive | thaw | times as fast |", "|---|---|---|---|"]
+    lines = [f"| {' | '.join(HEADINGS)} |", "|---" * len(HEADINGS) + "|"]
     for case, what in CASES.items():
-        of = [row for row in rows if row.case == case]
+        of = [row.figures for row in rows if row.case == case]
         if of:
-            ratios = [row.ratio for row in of]
-            spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
-            times = (mean(row.naive for row in of), mean(row.thaw for row in of))
-            lines.append(
-                f"| {what} | {times[0]:.2f} s | {times[1]:.2f} s | {mean(ratios):.2f}{spread} |"
-            )
+            *seconds, ratio, bare = zip(*of, strict=True)
+            times = [f"{mean(each):.2f} s" for each in seconds]
+            lines.append(f"| {' | '.join([what, *times, spread(ratio), spread(bare)])} |")
     setting = SIZES[size]
     lines += [
         "",
@@ -116,6 +127,12 @@ def markdown(rows: list[Row], size: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def spread(ratios: Sequence[float]) -> str:
+    """Return the mean, and the range of several."""
+    several = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
+    return f"{mean(ratios):.2f}{several}"
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def extract(size: int, way: str, count: int) -> Job:
         few = warm_up_count(count, PREDICT_BATCH)
         return Job(
             lambda: model.predict(pixels[:few], verbose=0),
-            lambda _: reckoned(lambda: model.predict(pixels, verbose=0), 1),
+            lambda _: plain_keras(model.predict, 1, x=pixels),
         )
 
     def start() -> inference.Network:
@@ -135,8 +135,8 @@ def naive_fit(
     pixels, labels = part.batch(slice(None)), part.labels
 
     def fit(_: Any) -> dict[str, float]:
-        run = {"batch_size": batch, "epochs": epochs, "verbose": 0}
-        return reckoned(lambda: model.fit(pixels, labels, **run), every_epoch / epochs)
+        run = {"x": pixels, "y": labels, "batch_size": batch, "epochs": epochs}
+        return plain_keras(model.fit, every_epoch / epochs, **run)
 
     few = warm_up_count(count, batch)
     return Job(lambda: model.fit(pixels[:few], labels[:few], batch, verbose=0), fit)
@@ -262,6 +262,32 @@ def reckoned(work: Callable[[], Any], factor: float) -> dict[str, float]:
     begin = time.perf_counter()
     work()
     return {"seconds": (time.perf_counter() - begin) * factor}
+
+
+class InSteps(keras.callbacks.Callback):
+    """Knows how long Keras was in its steps, which fetch their batches themselves."""
+
+    seconds = 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start the clock."""
+        self.seconds -= time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Stop it."""
+        self.seconds += time.perf_counter()
+
+    on_predict_batch_begin, on_predict_batch_end = on_train_batch_begin, on_train_batch_end
+
+
+def plain_keras(call: Callable[..., Any], factor: float, **arguments: Any) -> dict[str, float]:
+    """Do part of the work by Keras' `fit` or `predict`; return what all of it would take.
+
+    `waiting_seconds` are those outside its steps: see `thaw.batches` for what it waits for.
+    """
+    steps = InSteps()
+    all_of_it = reckoned(lambda: call(**arguments, verbose=0, callbacks=[steps]), factor)
+    return all_of_it | {"waiting_seconds": all_of_it["seconds"] - steps.seconds * factor}
 
 
 def job(case: str, way: str, size: Size) -> Job:
