@@ -1,5 +1,7 @@
+import gc
 import subprocess
 import sys
+import weakref
 from typing import Any
 
 import keras
@@ -86,6 +88,7 @@ def test_a_feed_takes_the_order_of_the_epoch_that_begins() -> None:
             some.start_epoch(epoch)
             order = np.concatenate([of_inputs for _, of_inputs in feed.as_numpy_iterator()])
             np.testing.assert_array_equal(order, some.order)
+            assert len(feed) == len(some) == 4
 
 
 def test_a_feed_has_the_parts_and_all_inputs_of_batches() -> None:
@@ -101,8 +104,27 @@ def test_a_feed_has_the_parts_and_all_inputs_of_batches() -> None:
         keras.tree.map_structure(np.testing.assert_array_equal, batch, images[index])
 
 
+def test_a_feed_is_augmented() -> None:
+    change = augmentation(Augment(flip=True, shift=2))
+    some = Batches(IMAGES.__getitem__, np.zeros(len(IMAGES), np.int64), 50, 3, change)
+    for index, (inputs, _) in enumerate(fed(some, 1)):
+        np.testing.assert_array_equal(inputs, some[index][0])
+
+
+@pytest.mark.parametrize("kind", [Batches, ArrayBatches])
+def test_batches_that_were_fed_are_let_go(kind: type[Batches]) -> None:
+    """Or a run's images, or cached activations on disk, stay until the process ends."""
+    read = VALUES if kind is ArrayBatches else VALUES.__getitem__
+    some = kind(read, np.arange(50), 16)
+    assert len(fed(some, 0)) == 4
+    alive = weakref.ref(some)
+    del some
+    gc.collect()
+    assert alive() is None
+
+
 def test_no_epoch_waits_for_autotuning_to_end() -> None:
-    """Its thread now and then sleeps on for as long as it ran, so no test of time would do."""
+    """Its thread sleeps on now and then only, so no test of time would do."""
     labels = np.arange(50)
     for some in (Batches(VALUES.__getitem__, labels, 16), ArrayBatches(VALUES, labels, 16)):
         assert some.feed().options().autotune.enabled is False

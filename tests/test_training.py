@@ -192,6 +192,26 @@ def test_a_run_that_diverges_says_so(tmp_path: Path) -> None:
     assert not kept.folder.exists()
 
 
+@pytest.mark.parametrize("error", [ThawError("rgb224.h5 cannot be read"), OSError("disk full")])
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_what_reading_a_batch_raises_reaches_the_user(
+    part: str, error: Exception, tmp_path: Path
+) -> None:
+    """The first batch can be read."""
+
+    def read(which: np.ndarray) -> np.ndarray:
+        if 20 in which:
+            raise error
+        return FEATURES[which]
+
+    damaged = Batches(read, LABELS, 16)
+    train, validation = (damaged, others()) if part == "train" else (batches(), damaged)
+    kept = Checkpoint(tmp_path / "run")
+    with pytest.raises(type(error), match=f"^{error}$"):
+        fit(network(), train, validation, settings(), kept)
+    assert not kept.folder.exists()
+
+
 def test_fit_sees_each_epochs_own_order(tmp_path: Path) -> None:
     class Noted(Batches):
         def start_epoch(self, epoch: int) -> None:

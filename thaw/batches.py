@@ -1,7 +1,9 @@
 """Batches of inputs and labels, in an order that only the seed and the epoch decide."""
 
 import math
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -44,6 +46,7 @@ class Batches:
     ) -> None:
         self.read, self.labels, self.batch_size = read, labels, batch_size
         self.seed, self.augment, self.parts = seed, augment, parts
+        self.failure: Exception | None = None
         self.start_epoch(0)
 
     def __len__(self) -> int:
@@ -74,14 +77,39 @@ class Batches:
             self.order = np.random.default_rng([self.seed, epoch]).permutation(self.order)
 
     def feed(self) -> tf.data.Dataset:
-        """Return what Keras takes the batches from: the epoch's, anew whenever it begins."""
+        """Return what Keras takes the batches from: the epoch's, anew whenever it begins.
+
+        It reads while this object lives, and does not keep it: TensorFlow never lets go of a
+        generator.
+        """
+        weak = weakref.proxy(self)
         signature = keras.tree.map_structure(
             lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), self[0]
         )
         each = tf.data.Dataset.from_generator(
-            lambda: map(self.__getitem__, range(len(self))), output_signature=signature
+            lambda: Batches._each(weak), output_signature=signature
         )
         return _made_ahead(each.apply(tf.data.experimental.assert_cardinality(len(self))))
+
+    def _each(self) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
+        try:
+            for index in range(len(self)):
+                yield self[index]
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+@contextmanager
+def plain_errors(*read: Batches) -> Iterator[None]:
+    """Raise what a batch raised when it was read: TensorFlow makes a text of it."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for batches in read:
+            if batches.failure:
+                raise batches.failure from error
+        raise
 
 
 class ArrayBatches(Batches):
@@ -134,9 +162,9 @@ def _made_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Return the dataset with its next batches made while one is learnt from.
 
     TensorFlow's autotuning is off, which Keras leaves on: it has nothing to tune here, and its
-    thread sleeps 10 ms, then twice as long each time. Now and then it misses the call to end
-    (`Model::OptimizeLoop` of TensorFlow's core/framework/model.cc), and the epoch waits until it
-    wakes: one of 26 seconds took 41.
+    thread sleeps 10 ms, then twice as long each time, up to a minute. Now and then it misses the
+    call to end (`Model::OptimizeLoop` of TensorFlow's core/framework/model.cc), and the epoch waits
+    until it wakes: one of 26 seconds took 41.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from thaw import ThawError
-from thaw.batches import Batches
+from thaw.batches import Batches, plain_errors
 from thaw.files import (
     SCRATCH,
     atomic_folder,
@@ -249,6 +249,7 @@ def fit(
 
     Raises:
         ThawError: the loss is not finite.
+        Exception: whatever reading a batch raises.
 
     """
     _compile(model, by or Adam(training.learning_rate), label_smoothing, steps_at_once)
@@ -256,15 +257,16 @@ def fit(
     if history.epochs:
         print(f"{GOING_ON} {history.epochs} of {training.epochs}", flush=True)
     if not history.is_over(training.epochs, patience):
-        model.fit(
-            train.feed(),
-            validation_data=validation.feed(),
-            initial_epoch=history.epochs,
-            epochs=training.epochs,
-            callbacks=[_InOrder(train), _EachEpoch(training, patience, history, kept)],
-            shuffle=False,  # Batches does
-            verbose=_verbosity(),
-        )
+        with plain_errors(train, validation):
+            model.fit(
+                train.feed(),
+                validation_data=validation.feed(),
+                initial_epoch=history.epochs,
+                epochs=training.epochs,
+                callbacks=[_InOrder(train), _EachEpoch(training, patience, history, kept)],
+                shuffle=False,  # Batches does
+                verbose=_verbosity(),
+            )
     kept.restore_best(model)
     return history
 
