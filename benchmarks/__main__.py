@@ -47,7 +47,7 @@ class Row(NamedTuple):
     repetition: int
     naive: float
     waiting: float
-    """Of naive's, those in which Keras did nothing between its steps."""
+    """Of naive's, those outside of Keras' steps."""
     thaw: float
 
     @property

@@ -226,7 +226,7 @@ def full(way: str, count: int, _: int) -> Job:
         return {"seconds": seconds, "making_batches_share": watched.seconds / seconds}
 
     first = batches.Batches(some.batch, some.labels[: warm_up_count(count, batch)], batch, 0)
-    return Job(lambda: model.fit(first.feed(), verbose=0), work)
+    return Job(lambda: model.fit(first.feed(), shuffle=False, verbose=0), work)
 
 
 def preprocess(way: str, count: int, _: int) -> Job:
@@ -283,7 +283,7 @@ class InSteps(keras.callbacks.Callback):
 def plain_keras(call: Callable[..., Any], factor: float, **arguments: Any) -> dict[str, float]:
     """Do part of the work by Keras' `fit` or `predict`; return what all of it would take.
 
-    `waiting_seconds` are those outside its steps: see `thaw.batches` for what it waits for.
+    `waiting_seconds` are those outside its steps: README.md says what it waits for.
     """
     steps = InSteps()
     all_of_it = reckoned(lambda: call(**arguments, verbose=0, callbacks=[steps]), factor)
