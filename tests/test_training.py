@@ -1,4 +1,6 @@
+import gc
 import os
+import weakref
 from pathlib import Path
 
 import h5py
@@ -210,6 +212,15 @@ def test_what_reading_a_batch_raises_reaches_the_user(
     with pytest.raises(type(error), match=f"^{error}$"):
         fit(network(), train, validation, settings(), kept)
     assert not kept.folder.exists()
+
+
+def test_a_model_keeps_none_of_what_it_was_fitted_on(tmp_path: Path) -> None:
+    model, train, validation = network(), batches(), others()
+    fit(model, train, validation, settings(), Checkpoint(tmp_path / "run"))
+    alive = weakref.ref(train), weakref.ref(validation)
+    del train, validation
+    gc.collect()
+    assert [each() for each in alive] == [None, None]
 
 
 def test_fit_sees_each_epochs_own_order(tmp_path: Path) -> None:
