@@ -19,8 +19,10 @@ IDENTITY = {
     f"GIT_{role}_{what}": "tester@example.org"
     for role in ("AUTHOR", "COMMITTER")
     for what in ("NAME", "EMAIL")
-}
-"""Who commits in scratch repositories, for the environment of git and DVC."""
+} | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+"""Who commits in scratch repositories, by no settings of the user's, for git and DVC."""
+ELSEWHERE = ("GIT_", "DVC_")
+"""How variables begin that may name another repository: git's hooks export GIT_DIR."""
 TINY_TRAINING = {"images": 40, "epochs": 2, "batch_size": 20}
 
 
@@ -53,7 +55,8 @@ def environment() -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     raw = ROOT / "data/raw"
     near = {FOLDER_VARIABLE: str(raw)} if raw.is_dir() else {}
-    return {**os.environ, **IDENTITY, **near, "PATH": path}
+    shell = {name: value for name, value in os.environ.items() if not name.startswith(ELSEWHERE)}
+    return {**shell, **IDENTITY, **near, "PATH": path}
 
 
 class Project:

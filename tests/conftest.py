@@ -1,5 +1,11 @@
 """What several tests share: a local mirror that misbehaves on demand, small images, good params."""
 
+# First, before any library reads what is removed.
+import clean_environment  # noqa: F401
+
+import thaw  # noqa: F401
+
+# isort: split
 import http.server
 import os
 import shutil
@@ -17,6 +23,7 @@ import yaml
 from playwright.sync_api import Browser, sync_playwright
 
 from thaw.fashion_mnist import GrayImages
+from thaw.mirrors import FOLDER_VARIABLE
 from thaw.params import Params
 from thaw.runtime import configure
 
@@ -34,6 +41,13 @@ class Mirror:
     behaviour: str = "serve"  # serve | cut | stall | missing | flaky: fails once, then serves
     asked: list[str] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
+
+
+@pytest.fixture(autouse=True)
+def no_folder_with_images(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow tests need the images; others are about the mirrors that this variable goes before."""
+    if not request.node.get_closest_marker("slow"):
+        monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
 
 
 @pytest.fixture
