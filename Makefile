@@ -51,6 +51,7 @@ audit:
 
 reliability: setup
 	$(BIN)/python -m reliability.same_bytes
+	$(BIN)/python -m reliability.environment
 	$(BIN)/python -m reliability.faults
 	$(BIN)/python -m reliability.disks
 	$(BIN)/python -m reliability.queued

@@ -20,6 +20,7 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 ORDER = (
     *(
+        "environment",
         "files",
         "params",
         "stage",

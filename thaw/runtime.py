@@ -1,14 +1,18 @@
-"""Everything that a result may depend on besides params.yaml, fixed."""
+"""What a result hangs on besides params.yaml and a process can set: seeds, types, threads.
+
+What libraries take from the shell, thaw.environment settles before they are imported; versions are
+held to the lock by thaw.versions. The kernels still follow the processor, and round as it does.
+"""
 
 import keras
 import tensorflow as tf
 
 
 def configure(seed: int, threads: int, precision: str = "float32") -> None:
-    """Make everything that follows depend on `seed` and `threads` alone.
+    """Make what follows depend on `seed` and `threads`, and on no setting of the user's.
 
     `precision`, one of params.yaml's, is what layers made from now on compute in. Seeds Python,
-    NumPy and Keras, and sets what the user's keras.json or shell could change. Call it once, before
+    NumPy and Keras, and sets what the user's keras.json could change. Call it once, before
     any tensor is made: TensorFlow does not change its thread pools later.
     """
     keras.utils.set_random_seed(seed)
