@@ -14,10 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from matplotlib import rc_context
-
 from benchmarks.apart import ROOT, machine, run_apart
-from thaw.figures import COLOURS, MARKERS, STYLE, label_last, new_figure, save
+from thaw.canvas import new_figure, save, style
+from thaw.figures import COLOURS, MARKERS, label_last
 from thaw.files import write_csv
 
 HERE = Path(__file__).parent
@@ -92,7 +91,7 @@ def main() -> None:
     print((HERE / "scaling.md").read_text())
 
 
-@rc_context(STYLE)
+@style()
 def draw(rows: list[dict[str, float]], path: Path) -> None:
     """Draw time, memory and disk against the number of images."""
     panels = {

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
@@ -27,7 +26,7 @@ from pretrain.pictures import Library, Picture
 from pretrain.scenes import KINDS, Image, enlarged, plain_scene, shrunk
 from pretrain.settings import FOLDER, HERE, LARGE, SIDES, SMALL, Settings, load_settings
 from pretrain.teacher import Teacher
-from thaw import bundled, evaluation, features, figures, imagenet, modes, weights
+from thaw import bundled, canvas, evaluation, features, figures, imagenet, modes, weights
 from thaw.backbone import feature_model, image_model
 from thaw.evaluation import Metrics
 from thaw.files import read_csv, write_csv, write_json
@@ -136,11 +135,12 @@ def _fine_tuned(layers: Layers, params: Params, seeds: Sequence[int]) -> Metrics
     return metrics | {"accuracy": mean, "accuracy_low": mean - half, "accuracy_high": mean + half}
 
 
+@canvas.defaults()
 def _draw_curve(path: Path, settings: Settings) -> None:
     """Draw agreement on held-out scenes against steps, and where the rate began to fall."""
     rows = read_csv(HERE / "distil.csv")
     steps = [int(row["step"]) for row in rows]
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    figure = canvas.Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
     for side, colour in zip(SIDES, (figures.BLUE, figures.ORANGE), strict=True):
         values = [float(row[f"agreement_{side}"]) for row in rows]
@@ -149,7 +149,7 @@ def _draw_curve(path: Path, settings: Settings) -> None:
     axes.axvline(decay, color=figures.GREY, linestyle=":", label="the rate begins to fall")
     axes.set(xlabel="steps", ylabel="agreement with the teacher", ylim=(0, None))
     axes.legend(frameon=False)
-    figures.save(figure, path)
+    canvas.save(figure, path)
 
 
 NAME_COLUMNS = ("package", "picture", "teacher", "student", "student_second", "student_third")

@@ -43,7 +43,8 @@ ORDER = (
         "evaluation",
         "baseline",
     ),
-    *("optimizers", "batches", "training", "figures", "modes", "diagnosis", "drawing", "reporting"),
+    *("optimizers", "batches", "training", "canvas", "figures", "modes", "diagnosis"),
+    *("drawing", "reporting"),
 )
 
 

@@ -5,14 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from thaw.canvas import Axes, new_figure, save, style
 from thaw.fashion_mnist import CLASS_NAMES
-from thaw.files import atomic_file
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
 """From Okabe and Ito's palette, told apart by colour-blind readers too."""
@@ -20,34 +16,6 @@ COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SHOWN_SIZE = 32
 """Side of the images that are shown, pixels."""
-STYLE: dict[str, Any] = {
-    "font.size": 11,
-    "axes.titlesize": 11,
-    "axes.grid": True,
-    "grid.color": "#DDDDDD",
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "figure.titlesize": 12,
-}
-"""Large enough to be read at half size."""
-_PIXELS_PER_INCH = 100
-
-
-def new_figure(width: float, height: float, title: str) -> Figure:
-    """Return an empty figure, in inches, on which `save` can draw."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title)
-    return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
-    with atomic_file(path) as scratch:
-        # Without matplotlib's version in the file, bytes change only where pixels do.
-        figure.savefig(scratch, dpi=_PIXELS_PER_INCH, metadata={"Software": None})
 
 
 def label_last(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
@@ -57,7 +25,7 @@ def label_last(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
     )
 
 
-@rc_context(STYLE)
+@style()
 def learning_curves(
     path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int, title: str
 ) -> None:
@@ -79,7 +47,7 @@ def learning_curves(
     save(figure, path)
 
 
-@rc_context(STYLE | {"axes.grid": False})
+@style(grid=False)
 def confusion_matrix(path: Path, counts: NDArray[np.int64], title: str) -> None:
     """Draw how often each actual class (row) was predicted as each (column), in % of the row."""
     figure = new_figure(6.6, 6.2, f"{title}, % of the actual class")
@@ -97,7 +65,7 @@ def confusion_matrix(path: Path, counts: NDArray[np.int64], title: str) -> None:
     save(figure, path)
 
 
-@rc_context(STYLE)
+@style()
 def captioned_images(
     path: Path, images: Sequence[NDArray[np.uint8]], captions: Sequence[str], title: str
 ) -> None:
@@ -116,7 +84,7 @@ def captioned_images(
     save(figure, path)
 
 
-@rc_context(STYLE | {"axes.grid": False})
+@style(grid=False)
 def bars(path: Path, values: Mapping[str, float], title: str, label: str) -> None:
     """Draw named shares in [0, 1] as horizontal bars, the first on top, each with its number."""
     figure = new_figure(8, 1.0 + 0.34 * len(values), title)
@@ -129,7 +97,7 @@ def bars(path: Path, values: Mapping[str, float], title: str, label: str) -> Non
     save(figure, path)
 
 
-@rc_context(STYLE)
+@style()
 def classes(path: Path, values: Mapping[str, Sequence[float]]) -> None:
     """Draw each mode's accuracy in each class, the easiest class on top."""
     figure = new_figure(8, 4.6, "Test accuracy by class")
@@ -146,7 +114,7 @@ def classes(path: Path, values: Mapping[str, Sequence[float]]) -> None:
     save(figure, path)
 
 
-@rc_context(STYLE)
+@style()
 def reliability(path: Path, bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> None:
     """Draw accuracy against confidence by bin, the area of a point as the images in it."""
     figure = new_figure(6.4, 5.2, "How far probabilities can be trusted, test images")
@@ -164,7 +132,7 @@ def reliability(path: Path, bins: Mapping[str, Sequence[tuple[float, float, int]
     save(figure, path)
 
 
-@rc_context(STYLE)
+@style()
 def shifts(path: Path, lines: Mapping[str, Sequence[float]]) -> None:
     """Draw by batch normalisation layer how far training's statistics are from validation's."""
     title = "How far the statistics of training are from those of validation"
@@ -172,11 +140,11 @@ def shifts(path: Path, lines: Mapping[str, Sequence[float]]) -> None:
     figure = new_figure(9, 3.6 + 0.25 * rows, title)
     axes = figure.subplots()
     for i, (name, values) in enumerate(lines.items()):
-        style: dict[str, Any] = {
+        look: dict[str, Any] = {
             "color": COLOURS[i % len(COLOURS)],
             "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)],
         }
-        axes.plot(range(1, len(values) + 1), values, markersize=4, linewidth=1, label=name, **style)
+        axes.plot(range(1, len(values) + 1), values, markersize=4, linewidth=1, label=name, **look)
     axes.set(
         xlabel="batch normalisation layer, from the input to the output",
         ylabel="mean distance\n(standard deviations)",
@@ -186,7 +154,7 @@ def shifts(path: Path, lines: Mapping[str, Sequence[float]]) -> None:
     save(figure, path)
 
 
-@rc_context(STYLE)
+@style()
 def thaw_curve(path: Path, points: Sequence[Mapping[str, Any]]) -> None:
     """Draw test accuracy with its interval against what is trained and what that costs.
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
-from matplotlib.image import imsave
 
 from thaw import ThawError
+from thaw.canvas import save_image
 from thaw.drawing import MODES, Metrics, cell_name
 from thaw.evaluation import key
 from thaw.fashion_mnist import CLASS_NAMES, FILES
@@ -128,7 +128,7 @@ def _pictures(root: Path, seen: Sequence[Mapping[str, str]]) -> Iterator[str]:
     for line in seen:
         image = test.batch(np.array([rows[int(line["test_image"])]]))[0]
         file = io.BytesIO()
-        imsave(file, image, format="png", metadata={"Software": "thaw"})  # not its version
+        save_image(file, image)
         yield _data_url(file.getvalue())
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from matplotlib import rc_context
 from numpy.typing import NDArray
 
 from thaw import weights
 from thaw.backbone import preprocess
-from thaw.figures import STYLE, new_figure, save
+from thaw.canvas import new_figure, save, style
 from thaw.images import SMALL, open_images
 from thaw.params import INPUT_RANGES, load_params
 from thaw.runtime import configure
@@ -44,7 +43,7 @@ def strongest(maps: NDArray[np.float32]) -> int:
     return int(values.argmax())
 
 
-@rc_context(STYLE | {"axes.grid": False})
+@style(grid=False)
 def main(root: Path = Path()) -> None:
     """Draw each stage's strongest channel, with the mean over all of them."""
     params = load_params(root)
