@@ -14,7 +14,8 @@ from dvc.utils.serialize import modify_yaml
 from imports import files_of, imported_names, project_imports
 
 from thaw.params import Params
-from tools.versions import DECISIVE, versions
+from thaw.versions import DECISIVE
+from tools.versions import versions
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
@@ -23,6 +24,7 @@ ORDER = (
         "environment",
         "files",
         "params",
+        "versions",
         "stage",
         "runtime",
         "fashion_mnist",

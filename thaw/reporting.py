@@ -2,7 +2,6 @@
 
 import base64
 import io
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 
-from thaw import ThawError
+from thaw import ThawError, versions
 from thaw.canvas import save_image
 from thaw.drawing import MODES, Metrics, cell_name
 from thaw.evaluation import key
@@ -175,24 +174,14 @@ def provenance(root: Path, weights: str) -> list[tuple[str, str]]:
         ThawError: params.yaml or requirements.lock cannot be read.
 
     """
-    path = root / "requirements.lock"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ThawError(f"{path} cannot be read: {error}. Restore it with git.") from error
-    locked = locked_versions(text)
+    locked = versions.locked(versions.read_lock(root))
     return [
         ("weights", weights),
         *((f"{file.name}, SHA-256", file.sha256) for file in FILES),
-        ("requirements.lock, SHA-256", sha256(path)),
+        ("requirements.lock, SHA-256", sha256(root / versions.LOCK)),
         *((name, locked.get(name, "not locked")) for name in LOCKED),
         *_flat(load_params(root).model_dump(mode="json")),
     ]
-
-
-def locked_versions(lock: str) -> dict[str, str]:
-    """Return the version of each package in a lock file's text."""
-    return dict(re.findall(r"^([\w-]+)==(\S+)", lock, re.MULTILINE))
 
 
 def _flat(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from thaw import ThawError
+from thaw import ThawError, versions
 
 PRIVATE = Path(".thaw")
 """Ignored by git and DVC: checkpoints of unfinished runs, timings."""
@@ -31,11 +31,13 @@ _ENVIRONMENT_ERRORS = {
 def run(name: str, main: Callable[[], str]) -> None:
     """Run a stage's `main` and print the summary line that it returns.
 
-    A user's mistake or a full disk ends the process with exit code 1 and one message, Ctrl-C with
+    First the installed versions are held to the locked ones, which the results would name. A
+    user's mistake or a full disk ends the process with exit code 1 and one message, Ctrl-C with
     130; anything else is a bug of thaw's and keeps its traceback.
     """
     start = time.monotonic()
     try:
+        versions.check(name)
         summary = main()
         seconds = time.monotonic() - start
         _log_time(name, seconds)

@@ -8,14 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from thaw.reporting import locked_versions
+from thaw.versions import DECISIVE, locked
 
 ROOT = Path(__file__).parents[1]
-DECISIVE = (
-    *("h5py", "hdf5plugin", "keras", "numpy", "openvino", "scikit-image", "scikit-learn"),
-    *("scipy", "tensorflow", "zstandard"),
-)
-"""What computes results or writes them; the report, besides, depends on all of the lock."""
 HEADER = """\
 # Versions that results depend on, from requirements.lock: `make lock` writes this file. It is a
 # dependency of every stage that computes: with another version these run again.
@@ -29,8 +24,8 @@ def versions(lock: str) -> dict[str, str]:
         KeyError: one is not locked.
 
     """
-    locked = locked_versions(lock)
-    return {name: locked[name] for name in DECISIVE}
+    every = locked(lock)
+    return {name: every[name] for name in DECISIVE}
 
 
 def main() -> None:
