@@ -113,6 +113,18 @@ def refusal(*arguments: str) -> str:
     return ended.stderr
 
 
+def tree(folder: Path) -> dict[str, str]:
+    """Return what every path below `folder` is: a file's bytes, a link's target, or its kind."""
+    return {
+        path.relative_to(folder).as_posix(): f"link to {path.readlink()}"
+        if path.is_symlink()
+        else repr(path.read_bytes())
+        if path.is_file()
+        else f"{path.stat().st_mode:o}"
+        for path in sorted(folder.rglob("*"))
+    }
+
+
 @pytest.fixture
 def entries() -> dict[str, Any]:
     """The repository's params.yaml, to be changed at will."""

@@ -40,13 +40,13 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
-    for name in ("one", "two"):
+    for content in ("one", "two"):
         with atomic_folder(folder) as scratch:
-            (scratch / name).write_text(name)
-    assert [entry.name for entry in folder.iterdir()] == ["two"]
+            (scratch / "file").write_text(content)
+    assert (folder / "file").read_text() == "two"
     with pytest.raises(RuntimeError):
         write_half(atomic_folder(folder))
-    assert [entry.name for entry in folder.iterdir()] == ["two"]
+    assert (folder / "file").read_text() == "two"
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
@@ -55,7 +55,7 @@ def test_a_folder_comes_back_if_its_replacement_fails(
 ) -> None:
     folder = tmp_path / "folder"
     with atomic_folder(folder) as scratch:
-        (scratch / "one").write_text("one")
+        (scratch / "file").write_text("one")
     move, moved = Path.replace, []
 
     def fail_second(self: Path, target: Path) -> Path:
@@ -66,8 +66,8 @@ def test_a_folder_comes_back_if_its_replacement_fails(
 
     monkeypatch.setattr(Path, "replace", fail_second)
     with pytest.raises(KeyboardInterrupt), atomic_folder(folder) as scratch:
-        (scratch / "two").write_text("two")
-    assert [entry.name for entry in folder.iterdir()] == ["one"]
+        (scratch / "file").write_text("two")
+    assert (folder / "file").read_text() == "one"
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
@@ -77,7 +77,7 @@ def test_a_folder_that_a_kill_took_away_is_brought_back(
     """Killed between the two moves of its replacement, nothing is tidied up."""
     folder = tmp_path / "folder"
     with atomic_folder(folder) as scratch:
-        (scratch / "one").write_text("one")
+        (scratch / "file").write_text("one")
     move = Path.replace
 
     def move_old_only(self: Path, target: Path) -> Path:
@@ -87,14 +87,14 @@ def test_a_folder_that_a_kill_took_away_is_brought_back(
         killed.setattr(Path, "replace", move_old_only)
         killed.setattr(shutil, "rmtree", lambda *_, **__: None)
         with atomic_folder(folder) as scratch:
-            (scratch / "two").write_text("two")
+            (scratch / "file").write_text("two")
     assert not folder.exists()
     put_back(folder)
-    assert [entry.name for entry in folder.iterdir()] == ["one"]
+    assert (folder / "file").read_text() == "one"
     put_back(folder)
     with atomic_folder(folder) as scratch:
-        (scratch / "two").write_text("two")
-    assert [entry.name for entry in folder.iterdir()] == ["two"]
+        (scratch / "file").write_text("two")
+    assert (folder / "file").read_text() == "two"
 
 
 def test_a_folder_is_removed_whole_or_not_at_all(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Mirror as Server
+from conftest import tree
+from dvc_objects.fs.utils import tmp_fname
 
 from thaw import ThawError, mirrors
 from thaw.fashion_mnist import RawFile
@@ -57,13 +59,86 @@ def test_files_that_are_there_are_not_fetched_again(mirror: Server, tmp_path: Pa
     assert mirror.asked == []
 
 
-def test_what_else_is_there_goes(mirror: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("kind", ["a file", "a folder", "a symbolic link"])
+def test_what_else_is_there_is_the_users_and_stays(
+    mirror: Server, tmp_path: Path, kind: str, complete: bool
+) -> None:
     mirror.files = packed()
-    download(tmp_path / "raw", sources(mirror))
-    (tmp_path / "raw" / "left-over.gz").write_bytes(b"x")
-    (tmp_path / "raw" / "folder").mkdir()
-    download(tmp_path / "raw", sources(mirror))
-    assert contents(tmp_path / "raw") == CONTENT
+    raw, other = tmp_path / "raw", tmp_path / "raw/notes"
+    download(raw, sources(mirror))
+    if not complete:
+        (raw / "file-0").unlink()
+    if kind == "a folder":
+        other.mkdir()
+    elif kind == "a file":
+        other.write_text("mine")
+    else:
+        other.symlink_to(tmp_path)
+    before = tree(tmp_path)
+    with pytest.raises(ThawError, match=rf"raw/notes is not thaw's.*Received: {kind}\. Move"):
+        download(raw, sources(mirror))
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_link_to_a_folder_of_the_users_is_left_alone(
+    mirror: Server, tmp_path: Path, complete: bool
+) -> None:
+    mirror.files = packed()
+    mine = tmp_path / "mine"
+    download(mine, sources(mirror))
+    (mine / "thesis").write_text("mine")
+    if not complete:
+        (mine / "file-0").unlink()
+    (tmp_path / "raw").symlink_to(mine)
+    before = tree(tmp_path)
+    with pytest.raises(
+        ThawError, match=r"raw must be a folder\. Received: a symbolic link to .*min"
+    ):
+        download(tmp_path / "raw", sources(mirror))
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["a symbolic link", "a file"])
+def test_what_is_called_like_a_folder_put_aside_is_left_alone(
+    mirror: Server, tmp_path: Path, kind: str
+) -> None:
+    mirror.files = packed()
+    aside = tmp_path / ".thaw-tmp-raw-old"
+    if kind == "a file":
+        aside.write_text("mine")
+    else:
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine/thesis").write_text("mine")
+        aside.symlink_to(tmp_path / "mine")
+    before = tree(tmp_path)
+    with pytest.raises(ThawError, match=rf"raw-old must be a folder\. Received: {kind}"):
+        download(tmp_path / "raw", sources(mirror))
+    assert tree(tmp_path) == before
+
+
+def test_what_a_killed_dvc_left_goes(mirror: Server, tmp_path: Path) -> None:
+    mirror.files = packed()
+    raw = tmp_path / "raw"
+    for _ in range(2):
+        download(raw, sources(mirror))
+        (raw / tmp_fname()).write_bytes(b"half")
+    (raw / "file-0").write_bytes(b"damaged")
+    download(raw, sources(mirror))
+    assert contents(raw) == CONTENT
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo"])
+def test_a_mirrors_folder_with_no_file_under_a_files_name_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    place = tmp_path / "mine/file-0"
+    place.mkdir() if kind == "folder" else os.mkfifo(place)
+    monkeypatch.setenv(mirrors.FOLDER_VARIABLE, str(tmp_path / "mine"))
+    with pytest.raises(ThawError, match=r"folder .*mine: holds neither file-0 nor file-0.gz that"):
+        download(tmp_path / "raw", mirrors.mirrors()[:1])
 
 
 def test_a_passing_fault_is_tried_again(mirror: Server, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 ORDER = (
     *(
         "environment",
+        "places",
         "files",
         "params",
         "versions",
@@ -104,8 +105,8 @@ def test_whatever_computes_has_its_version_named() -> None:
         for name in imported_names(path)
     }
     # What reads, checks, fetches and shows; threads are counted, not computed with.
-    other = {*("jinja2", "joblib", "matplotlib", "pydantic", "requests", "tenacity")}
-    other |= {*("threadpoolctl", "tqdm", "urllib3", "yaml", "thaw")}
+    other = {*("jinja2", "joblib", "matplotlib", "pydantic", "requests")}
+    other |= {*("tenacity", "threadpoolctl", "tqdm", "urllib3", "yaml", "thaw")}
     libraries = imported - set(sys.stdlib_module_names) - other
     assert libraries == {named.get(name, name) for name in DECISIVE}
 

@@ -5,6 +5,7 @@ mode, on stored statistics, without augmentation.
 """
 
 import math
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from thaw.files import require_space
 from thaw.images import Images
 from thaw.inference import Arrays, Network, ready
 from thaw.params import BackboneTraining
+from thaw.places import make_folder
 from thaw.stage import PRIVATE
 
 WORTH = 1.15
@@ -122,10 +124,9 @@ def cached(
     count = sum(len(images) for images in parts.values())
     folder = root / PRIVATE
     require_space(folder, count * sum(map(math.prod, shapes)) * FLOAT_BYTES)
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     return {
-        part: _reader(_written(folder / f"activations-{part}", network, shapes, images))
-        for part, images in parts.items()
+        part: _reader(_written(folder, network, shapes, images)) for part, images in parts.items()
     }
 
 
@@ -133,11 +134,10 @@ def _reader(arrays: Arrays) -> Read:
     return lambda which: tuple(array[which] for array in arrays)
 
 
-def _written(path: Path, network: Network, shapes: list[tuple[int, ...]], images: Images) -> Arrays:
-    arrays = tuple(
-        _unnamed(path.with_name(f"{path.name}-{i}.npy"), (len(images), *shape))
-        for i, shape in enumerate(shapes)
-    )
+def _written(
+    folder: Path, network: Network, shapes: list[tuple[int, ...]], images: Images
+) -> Arrays:
+    arrays = tuple(_unnamed(folder, (len(images), *shape)) for shape in shapes)
     start = 0
     for tensors in predict_batches(network, images):
         for array, tensor in zip(arrays, tensors, strict=True):
@@ -146,8 +146,7 @@ def _written(path: Path, network: Network, shapes: list[tuple[int, ...]], images
     return arrays
 
 
-def _unnamed(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _unnamed(folder: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return an array on disk whose file has no name: a run that is killed leaves nothing."""
-    array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
-    path.unlink()
-    return array
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.float32, "w+", shape=shape)

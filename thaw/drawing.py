@@ -20,6 +20,7 @@ from thaw.fashion_mnist import CLASS_NAMES
 from thaw.files import METRIC_DIGITS, read_csv, read_json, remedy, write_csv
 from thaw.images import Images, open_images
 from thaw.params import BACKBONE_LAYERS
+from thaw.places import check_input
 
 Metrics = Mapping[str, Any]
 MODES = {"frozen": "train-frozen", "partial": "train-partial", "full": "train-full"}
@@ -161,7 +162,8 @@ def _draw_baseline(results: Path, plots: Path, metrics: Metrics) -> None:
     path = plots / "baseline" / "references.png"
     figures.bars(path, references, "Before any retraining", "test accuracy")
     captions = [_caption(metrics, r) for r in ranges] or ["training image 6"]
-    picture = np.load(results / "baseline/train_image_6.npy", allow_pickle=False)
+    example = check_input(results / "baseline/train_image_6.npy")
+    picture = np.load(example, allow_pickle=False)
     path = plots / "baseline" / "train_image_6.png"
     figures.captioned_images(path, [picture] * len(captions), captions, "Training image 6")
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from thaw import ThawError
 from thaw.files import sha256
+from thaw.places import check_input
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -80,7 +81,7 @@ def load(folder: Path) -> tuple[GrayImages, GrayImages]:
 
 
 def _verified(path: Path, file: RawFile) -> Path:
-    if not path.is_file():
+    if not check_input(path).exists():
         raise ThawError(f"{path} is missing. Run `dvc repro download` to fetch it.")
     received = sha256(path)
     if received != file.sha256:
@@ -105,7 +106,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         ThawError: the file is no such IDX file, or holds more or less than its header says.
 
     """
-    content = path.read_bytes()
+    content = check_input(path).read_bytes()
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or not 1 <= content[3] <= 4:
         raise ThawError(
             f"{path} is not an IDX file of unsigned bytes: it must begin with 00 00 08 and 01 to "

@@ -18,6 +18,7 @@ from thaw import ThawError, inference
 from thaw.files import DAMAGED_HDF5, atomic_file, remedy, require_space
 from thaw.images import Images, check_labels
 from thaw.inference import Arrays, Network
+from thaw.places import check_input
 
 ALIGNMENT = 64
 """Bytes. A tensor's memory begins at a multiple; NumPy's need not."""
@@ -98,7 +99,7 @@ def load_features(path: Path, part: str) -> tuple[NDArray[np.float32], NDArray[n
 
     """
     try:
-        with h5py.File(path) as file:
+        with h5py.File(check_input(path)) as file:
             stored, labels = file[part]["features"], file[part]["labels"][:]
             features = aligned_empty(stored.shape)
             stored.read_direct(features)

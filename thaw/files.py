@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from thaw import ThawError
+from thaw.places import (
+    FILE,
+    FOLDER,
+    check_input,
+    check_only,
+    check_output,
+    check_replaceable,
+    make_folder,
+)
 
 SCRATCH = ".thaw-tmp-"
 """What unfinished files and folders begin with; ignored by git and DVC, should a kill leave one."""
@@ -32,21 +42,29 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
     After an error `folder` is as it was before. After a kill, too, but that it may be away:
     `put_back` brings it.
+
+    Raises:
+        ThawError: `folder` is no folder, or holds what the new one does not: that is not thaw's.
+
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
+    put_back(folder)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
     old = _aside(folder)
-    shutil.rmtree(old, ignore_errors=True)  # a killed run's, which nobody asked back
     try:
         scratch.chmod(0o777 & ~_umask())
         yield scratch
+        for place in (old, folder):
+            check_replaceable(place, scratch)
+        if old.exists():  # a killed run's
+            shutil.rmtree(old)
         if folder.exists():
             folder.replace(old)
         scratch.replace(folder)
+        _discard(old)
     finally:
-        put_back(folder)
-        for rest in (scratch, old):
-            shutil.rmtree(rest, ignore_errors=True)
+        _restore(folder)
+        _discard(scratch)
 
 
 def _aside(folder: Path) -> Path:
@@ -55,15 +73,36 @@ def _aside(folder: Path) -> Path:
 
 def put_back(folder: Path) -> None:
     """Bring back the folder that `atomic_folder` had put aside when it was killed."""
+    for place in (folder, _aside(folder)):
+        check_output(place, FOLDER)
+    _restore(folder)
+
+
+def _restore(folder: Path) -> None:
     if _aside(folder).exists() and not folder.exists():
         _aside(folder).replace(folder)
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder, should it be there; a kill leaves no part of it under its name."""
+    """Remove a folder of files, should it be there; a kill leaves no part of it under its name.
+
+    Raises:
+        ThawError: it is no folder, or holds anything but files.
+
+    """
+    check_only(folder)
     if folder.exists():
         scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
-        shutil.rmtree(folder.replace(scratch), ignore_errors=True)
+        _discard(folder.replace(scratch))
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder; say so where that cannot be done, which is no reason to stop."""
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)  # which follows no link
+    except OSError as error:
+        print(f"warning: {folder} is left, remove it by hand: {error}", file=sys.stderr)
 
 
 @contextmanager
@@ -71,9 +110,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a path beside `path`, of the same suffixes, that replaces it once the block ends.
 
     After an error `path` is as it was before.
+
+    Raises:
+        ThawError: there is something else than a file.
+
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     scratch = path.with_name(f"{SCRATCH}{os.getpid()}-{path.name}")
+    for place in (path, scratch):
+        check_output(place, FILE)
     try:
         yield scratch
         scratch.replace(path)
@@ -122,7 +167,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(check_input(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ThawError(f"{path} cannot be read as JSON: {error}. {remedy()}") from error
     if not isinstance(content, dict):
@@ -153,7 +198,7 @@ def read_csv(path: Path, otherwise: str = "") -> list[dict[str, str]]:
 
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with check_input(path).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
         raise ThawError(
@@ -174,6 +219,11 @@ def remedy() -> str:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        ThawError: it is no file, or may not be read.
+
+    """
+    with check_input(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

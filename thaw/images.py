@@ -28,6 +28,7 @@ from thaw import ThawError
 from thaw.fashion_mnist import GrayImages
 from thaw.files import DAMAGED_HDF5, atomic_file, remedy, require_space
 from thaw.params import CLASSES, TRAIN_IMAGES, Params
+from thaw.places import check_input
 
 SMALL, LARGE = 32, 224
 """Sides of the two stored versions, pixels. Other sizes are computed from the small one."""
@@ -254,7 +255,7 @@ def open_images(folder: Path, size: int, part: str) -> Images:
     """
     path = folder / f"rgb{LARGE if size == LARGE else SMALL}.h5"
     try:
-        file = h5py.File(path)
+        file = h5py.File(check_input(path))
         stored = file[part]["images"]
         labels, positions = file[part]["labels"][:], file[part]["positions"][:]
         pixels = stored if size == LARGE else stored[:]

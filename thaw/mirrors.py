@@ -19,6 +19,7 @@ from tqdm import tqdm
 from thaw import ThawError
 from thaw.fashion_mnist import FILES, RawFile
 from thaw.files import atomic_folder, sha256
+from thaw.places import FILE, FOLDER, check_only, is_left_by_dvc, kind
 
 FOLDER_VARIABLE = "THAW_FASHION_MNIST"
 """Environment variable with a folder that holds the four files, plain or as .gz."""
@@ -68,7 +69,7 @@ def mirrors() -> list[Mirror]:
 def download(folder: Path, sources: list[Mirror]) -> str:
     """Fill `folder` with the four files from the first source that delivers them.
 
-    Files that are there already are not fetched again; anything else there goes.
+    Files that are there already are not fetched again.
 
     Args:
         folder: where the files go; if all sources fail it stays as it was.
@@ -78,11 +79,13 @@ def download(folder: Path, sources: list[Mirror]) -> str:
         The name of the source that delivered.
 
     Raises:
-        ThawError: no source delivered; the message lists each with its reason.
+        ThawError: no source delivered; the message lists each with its reason. Or `folder` is a
+            link, or holds anything else.
 
     """
+    check_only(folder, [file.name for file in FILES])
     if _is_complete(folder):
-        _keep_only_files(folder)
+        _drop_left_by_dvc(folder)
         return "already there"
     reasons = []
     for source in sources:
@@ -111,10 +114,18 @@ def _is_complete(folder: Path) -> bool:
     )
 
 
-def _keep_only_files(folder: Path) -> None:
+def _drop_left_by_dvc(folder: Path) -> None:
+    """Remove what DVC would take for a part of the data set."""
+    for path in folder.iterdir():
+        if is_left_by_dvc(path):
+            path.unlink()
+
+
+def _keep_only_files(scratch: Path) -> None:
+    """Remove what a source left beside the four files, in a folder that was made for it."""
     names = {file.name for file in FILES}
-    for entry in folder.iterdir():
-        if entry.is_dir():
+    for entry in scratch.iterdir():
+        if kind(entry) == FOLDER:
             shutil.rmtree(entry)
         elif entry.name not in names:
             entry.unlink()
@@ -147,10 +158,15 @@ def _decompress(packed: Path, file: RawFile) -> bytes:
 def _from_folder(source: Path, to: Path) -> None:
     for file in FILES:
         names = (file.name, f"{file.name}.gz")
-        name = next((name for name in names if os.access(source / name, os.R_OK)), None)
+        name = next((name for name in names if _is_readable(source / name)), None)
         if name is None:
             raise MirrorError(f"holds neither {' nor '.join(names)} that can be read")
         shutil.copyfile(source / name, to / name)
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether it is a file that may be read: no folder, and no FIFO, which would wait for ever."""
+    return kind(path, follow=True) == FILE and os.access(path, os.R_OK)
 
 
 def fetch_url(url: str, to: Path) -> None:

@@ -20,6 +20,7 @@ from thaw.images import PARTS, TEST_EXAMPLE, TRAIN_EXAMPLE, Images, open_images,
 from thaw.inference import batch_size
 from thaw.optimizers import optimizer
 from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params, Training, load_params
+from thaw.places import check_input
 from thaw.runtime import configure
 from thaw.training import (
     HEAD_STEPS,
@@ -263,7 +264,7 @@ def load_classifier(mode: str, root: Path = Path()) -> keras.Model:
     model = backbone.image_model(network, params.image_size, params.input_range, head)
     path = root / f"data/models/{mode}.weights.h5"
     try:
-        model.load_weights(path)
+        model.load_weights(check_input(path))
     except (OSError, ValueError) as error:
         raise ThawError(
             f"{path} is no model of what params.yaml asks for. Received: {error}. Run `dvc repro "

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from thaw import ThawError
+from thaw.places import check_input
 
 PARAMS_FILE = "params.yaml"
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
@@ -278,7 +279,7 @@ def load_params(root: Path = Path()) -> Params:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = yaml.safe_load(check_input(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ThawError(f"{path} cannot be read: {error}. Run in the project's folder.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,12 +29,17 @@ from thaw.files import (
 )
 from thaw.optimizers import Adam
 from thaw.params import CLASSES, Fit, HeadStart
+from thaw.places import FOLDER, kind
 from thaw.stage import GOING_ON, PRIVATE, QUIET
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 HEAD_STEPS = 32
 """Steps of a head alone that TensorFlow takes in one go: each is so short that what Keras does
 around it counts. A backbone's are long enough."""
+
+
+_DIGITS = 16
+"""Of the digest that a checkpoint's folder is called by."""
 
 
 @dataclass
@@ -140,15 +146,20 @@ def checkpoint(
         "files": [sha256(path) for path in [*files, *code]],
         "versions": [version(name) for name in ("keras", "tensorflow", "openvino", "numpy")],
     }
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:_DIGITS]
     folder = root / PRIVATE / "checkpoints" / stage
     put_back(folder / digest)
     unfinished = list(folder.glob(f"{SCRATCH}*"))  # a run was killed while it wrote
-    others = [path for path in folder.glob("[!.]*") if path.name != digest]
+    others = [path for path in folder.glob("*") if _is_checkpoint(path) and path.name != digest]
     older = sorted(others, key=lambda path: path.stat().st_mtime)[:-1]
     for useless in (*unfinished, *older):
         remove_folder(useless)
     return Checkpoint(folder / digest)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether `checkpoint` made it: a copy that somebody keeps beside it has another name."""
+    return bool(re.fullmatch(f"[0-9a-f]{{{_DIGITS}}}", path.name)) and kind(path) == FOLDER
 
 
 def uncompiled(model: keras.Model) -> keras.Model:

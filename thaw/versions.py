@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from thaw import ThawError
+from thaw.places import check_input
 
 LOCK = Path("requirements.lock")
 ROOT = Path(__file__).parents[1]
@@ -38,7 +39,7 @@ def read_lock(root: Path) -> str:
 
     """
     try:
-        return (root / LOCK).read_text(encoding="utf-8")
+        return check_input(root / LOCK).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ThawError(f"{root / LOCK} cannot be read: {error}. Restore it with git.") from error
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from thaw import ThawError
 from thaw.files import DAMAGED_HDF5, atomic_folder, read_json, remedy, require_space, write_json
+from thaw.places import check_input
 
 WEIGHTS_FILE = "resnet50.weights.h5"
 SOURCE_FILE = "source.json"
@@ -68,7 +69,7 @@ def load_source(folder: Path) -> Source:
 
 def load(folder: Path, model: keras.Model) -> Source:
     """Put the weights in `folder` into a ResNet50 with or without top; return their source."""
-    path = folder / WEIGHTS_FILE
+    path = check_input(folder / WEIGHTS_FILE)
     assign(model, read_layers(path, model), path)
     return load_source(folder)
 
