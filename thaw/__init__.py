@@ -1,9 +1,15 @@
 """thaw: how much of an ImageNet ResNet50 should you thaw to classify Fashion-MNIST?"""
 
+import os
+
 from thaw.environment import settle
 
 # Before any module of this package can import what reads them.
 settle()
+
+STARTED_BY = os.getppid()
+"""The process that started this one. It may end while libraries are loaded, which takes seconds:
+see `thaw.process`."""
 
 
 class ThawError(Exception):
