@@ -10,7 +10,7 @@
 #                       idle `dvc repro` spends its time on
 # make pr-comment BASE=main   what this changes, as Markdown
 # make browser          chromium, for the tests of report.html, where root may install it
-# make reliability      bytes, faults, disks, queue, mutations at length, hours: docs/reliability.md
+# make reliability      bytes, faults, disks, queue, mirrors, mutations at length, hours: docs/reliability.md
 # make audit            known vulnerabilities in requirements.lock; needs the network
 # make lock             requirements.lock and versions.yaml anew, from pyproject.toml
 # make pretrain         the bundled weights anew, hours long; goes on where it was stopped
@@ -55,6 +55,7 @@ reliability: setup
 	$(BIN)/python -m reliability.faults
 	$(BIN)/python -m reliability.disks
 	$(BIN)/python -m reliability.queued
+	$(BIN)/python -m reliability.mirrors
 	$(BIN)/python -m reliability.mutations
 
 setup: $(STAMP)

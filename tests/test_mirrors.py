@@ -1,17 +1,21 @@
 import gzip
 import hashlib
-import io
 import os
 import shutil
 import tarfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Mirror as Server
 from conftest import tree
 from dvc_objects.fs.utils import tmp_fname
 
-from thaw import ThawError, mirrors
+from reliability.answers import ANSWERS, HEALTHY, serve
+from reliability.mirrors import FILES, FOLDERS, PACKAGES, from_package, write_package
+from thaw import ThawError, mirrors, transfer
 from thaw.fashion_mnist import RawFile
 from thaw.mirrors import Mirror, download, fetch_url
 
@@ -26,8 +30,8 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, content in CONTENT.items()
     )
     monkeypatch.setattr(mirrors, "FILES", files)
-    monkeypatch.setattr(mirrors, "READ_TIMEOUT", 1.0)
-    monkeypatch.setattr(mirrors._fetch_file.retry, "wait", lambda state: 0.0)
+    monkeypatch.setattr(transfer, "READ_TIMEOUT", 1.0)
+    monkeypatch.setattr(transfer._fetch_file.retry, "wait", lambda state: 0.0)
 
 
 def packed() -> dict[str, bytes]:
@@ -151,8 +155,8 @@ def test_a_passing_fault_is_tried_again(mirror: Server, tmp_path: Path) -> None:
     ("behaviour", "reason", "tries"),
     [
         ("missing", "404", 1),
-        ("cut", "IncompleteRead", mirrors.TRIES),
-        ("stall", "no answer within", mirrors.TRIES),
+        ("cut", "Not enough data", transfer.TRIES),
+        ("stall", "no answer within", transfer.TRIES),
     ],
 )
 def test_a_failing_mirror_is_named_and_what_was_there_stays(
@@ -197,7 +201,7 @@ def test_what_is_no_whole_gzip_file_is_passed_over(
 def test_a_gzip_bomb_is_read_no_further_than_the_file_should_be(
     mirror: Server, tmp_path: Path
 ) -> None:
-    mirror.files = packed() | {"file-0.gz": gzip.compress(bytes(50_000_000))}
+    mirror.files = packed() | {"file-0.gz": gzip.compress(bytes(1_500_000))}
     with pytest.raises(ThawError, match=r"Received: 1,001 bytes"):
         download(tmp_path / "raw", sources(mirror))
 
@@ -240,29 +244,8 @@ def test_where_there_is_no_apt_debian_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda tool: None)
-    with pytest.raises(ThawError, match=r"apt-get and dpkg-deb not found: this is not a Debian"):
+    with pytest.raises(ThawError, match=r"dpkg-deb and prlimit not found: this is not a Debian"):
         download(tmp_path / "raw", mirrors.mirrors()[-1:])
-
-
-def debian_package(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
-    """Write an archive as dpkg-deb reads it: deb(5)."""
-    archives = {"debian-binary": b"2.0\n"}
-    control = b"Package: some\nVersion: 1\nArchitecture: all\nMaintainer: some\nDescription: some\n"
-    for name, content in (
-        ("control.tar", [(tarfile.TarInfo("control"), control)]),
-        ("data.tar", members),
-    ):
-        with io.BytesIO() as file:
-            with tarfile.open(fileobj=file, mode="w") as archive:
-                for member, data in content:
-                    member.size = len(data)
-                    archive.addfile(member, io.BytesIO(data))
-            archives[name] = file.getvalue()
-    with path.open("wb") as file:
-        file.write(b"!<arch>\n")
-        for name, data in archives.items():
-            file.write(f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n".encode())
-            file.write(data + b"\n" * (len(data) % 2))
 
 
 def link(name: str, target: Path) -> tarfile.TarInfo:
@@ -279,7 +262,7 @@ def test_no_package_writes_outside_its_folder(
     outside = tmp_path / "outside"
     outside.mkdir()
     tree = f"./{mirrors.DEBIAN_FOLDER}"
-    members = [(tarfile.TarInfo(f"{tree}/{name}"), content) for name, content in CONTENT.items()]
+    members = [(tarfile.TarInfo(f"{tree}/{name}"), content) for name, content in packed().items()]
     members += {
         "none": [],
         "parents": [(tarfile.TarInfo(f"./{'../' * 4}outside/escaped"), b"evil")],
@@ -288,11 +271,11 @@ def test_no_package_writes_outside_its_folder(
     }[way]
     call = mirrors._call
 
-    def deliver(*command: str, folder: Path) -> None:
+    def deliver(*command: str, folder: Path, output: Path | None = None) -> None:
         if command[0] == "apt-get":
-            debian_package(folder / "some.deb", members)
+            write_package(folder / "some.deb", members)
         else:
-            call(*command, folder=folder)
+            call(*command, folder=folder, output=output)
 
     monkeypatch.setattr(mirrors, "_call", deliver)
     try:
@@ -303,3 +286,82 @@ def test_no_package_writes_outside_its_folder(
         assert contents(tmp_path / "raw") == CONTENT
     assert not list(outside.iterdir())
     assert not list(tmp_path.rglob("escaped"))
+
+
+def passed_over(raw: Path, fetch: Callable[[Path], None]) -> str:
+    """Download from one mirror that must not deliver; return what is said of it."""
+    with pytest.raises(ThawError) as caught:
+        download(raw, [Mirror("it", fetch)])
+    assert not raw.exists()
+    return str(caught.value).splitlines()[1]
+
+
+@pytest.fixture
+def equal_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four files of one content, as reliability.mirrors serves them."""
+    monkeypatch.setattr(mirrors, "FILES", FILES)
+
+
+@pytest.mark.usefixtures("equal_files")
+@pytest.mark.parametrize("name", sorted(ANSWERS.keys() - HEALTHY.keys()))
+def test_whatever_a_server_answers_it_is_passed_over_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(transfer, "READ_TIMEOUT", 0.1)
+    monkeypatch.setattr(transfer, "WHOLE_TIMEOUT", 0.3)
+    with serve(ANSWERS[name]) as url:
+        said = passed_over(tmp_path / "raw", lambda to: fetch_url(url, to))
+    assert said.startswith("  it: ")
+    assert said.isprintable()
+    assert len(said) < 500
+
+
+@pytest.mark.usefixtures("equal_files")
+@pytest.mark.parametrize("name", HEALTHY)
+def test_what_a_healthy_server_may_answer_is_taken(tmp_path: Path, name: str) -> None:
+    with serve(HEALTHY[name]) as url:
+        download(tmp_path / "raw", [Mirror("it", lambda to: fetch_url(url, to))])
+
+
+def test_a_file_is_left_at_the_first_byte_too_many(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with transfer.receive(path, 10) as write:
+        write(b"x" * 10)
+        with pytest.raises(transfer.MirrorError, match=r"more than 10 bytes"):
+            write(b"x")
+    assert path.stat().st_size == 10
+
+
+def test_what_gzip_cannot_compress_is_no_longer_than_it_may_be() -> None:
+    for size in (0, 1, 60_008, 2_000_000):
+        content = np.random.default_rng(0).bytes(size)
+        for level in (0, 1, 9):
+            longest = mirrors.most_packed(RawFile("x", size, ""))
+            assert len(gzip.compress(content, level)) <= longest
+
+
+@pytest.mark.usefixtures("equal_files")
+@pytest.mark.parametrize("name", FOLDERS)
+def test_what_is_no_file_in_the_users_folder_is_passed_over(tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    FOLDERS[name](mine / FILES[0].name)
+    assert passed_over(tmp_path / "raw", lambda to: mirrors.from_folder(mine, to))
+
+
+@pytest.mark.usefixtures("equal_files")
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is Debian's")
+@pytest.mark.parametrize("name", PACKAGES.keys() - {"it"})
+def test_what_is_no_file_in_debians_package_is_passed_over(tmp_path: Path, name: str) -> None:
+    write_package(tmp_path / "some.deb", PACKAGES[name])
+    passed_over(tmp_path / "raw", lambda to: from_package(tmp_path / "some.deb", to))
+
+
+def test_a_tool_that_leaves_a_child_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirrors, "PROCESS_TIMEOUT", 0.2)
+    begin = time.monotonic()
+    with pytest.raises(transfer.MirrorError, match="sh took over"):
+        mirrors._call("sh", "-c", "sleep 5 & sleep 5", folder=tmp_path)
+    assert time.monotonic() - begin < 4

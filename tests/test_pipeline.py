@@ -31,6 +31,7 @@ ORDER = (
         "stage",
         "runtime",
         "fashion_mnist",
+        "transfer",
         "mirrors",
         "hdf5",
         "imagenet",
@@ -107,7 +108,7 @@ def test_whatever_computes_has_its_version_named() -> None:
         for name in imported_names(path)
     }
     # What reads, checks, fetches and shows; threads are counted, not computed with.
-    other = {*("jinja2", "joblib", "matplotlib", "psutil", "pydantic", "requests")}
+    other = {*("aiohttp", "certifi", "jinja2", "joblib", "matplotlib", "psutil", "pydantic")}
     other |= {*("tenacity", "threadpoolctl", "tqdm", "urllib3", "yaml", "thaw")}
     libraries = imported - set(sys.stdlib_module_names) - other
     assert libraries == {named.get(name, name) for name in DECISIVE}

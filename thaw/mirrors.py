@@ -7,19 +7,19 @@ import gzip
 import os
 import shutil
 import subprocess
+import tarfile
+import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-import requests
-import tenacity
-from tqdm import tqdm
 
 from thaw import ThawError
 from thaw.fashion_mnist import FILES, RawFile
 from thaw.files import atomic_folder, sha256
-from thaw.places import FILE, FOLDER, check_only, is_left_by_dvc, kind
+from thaw.places import FOLDER, check_only, is_left_by_dvc, kind
+from thaw.transfer import MirrorError, copy, fetch, open_regular, printable
 
 FOLDER_VARIABLE = "THAW_FASHION_MNIST"
 """Environment variable with a folder that holds the four files, plain or as .gz."""
@@ -32,17 +32,10 @@ DEBIAN_FOLDER = Path("usr/share/datasets/fashion-mnist")
 # vouch for the content.
 APT_AS_ITS_CALLER = "-oAPT::Sandbox::User="
 
-CONNECT_TIMEOUT = 10.0
-READ_TIMEOUT = 30.0
-"""Seconds without a connection, or without a byte, after which a try is given up."""
 PROCESS_TIMEOUT = 300.0
 """Seconds for one call of apt-get or dpkg-deb."""
-TRIES = 3
-_BLOCK = 1 << 16
-
-
-class MirrorError(Exception):
-    """A mirror does not deliver; the message says why. The next one is tried."""
+_OF_OTHER_FILES = 1_000_000
+"""Bytes, uncompressed, that Debian's package may have beside the four files; it has 60,000."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ class Mirror:
 def mirrors() -> list[Mirror]:
     """Return the mirrors in the order in which they are tried."""
     named = os.environ.get(FOLDER_VARIABLE)
-    folder = [Mirror(f"folder {named}", lambda to: _from_folder(Path(named), to))] if named else []
+    folder = [Mirror(f"folder {named}", lambda to: from_folder(Path(named), to))] if named else []
     return [
         *folder,
         Mirror(f"Keras ({KERAS_URL})", lambda to: fetch_url(KERAS_URL, to)),
@@ -97,7 +90,7 @@ def download(folder: Path, sources: list[Mirror]) -> str:
                 _keep_only_files(scratch)
             return source.name
         except MirrorError as error:
-            reasons.append(f"{source.name}: {error}")
+            reasons.append(printable(f"{source.name}: {error}"))
             print(f"passed over {reasons[-1]}", flush=True)
     listed = "\n".join(f"  {reason}" for reason in reasons)
     raise ThawError(
@@ -155,80 +148,45 @@ def _decompress(packed: Path, file: RawFile) -> bytes:
         raise MirrorError(f"{packed.name} is not a whole gzip file: {error}") from error
 
 
-def _from_folder(source: Path, to: Path) -> None:
+def from_folder(source: Path, to: Path) -> None:
+    """Copy the four files, plain or as .gz, from a folder.
+
+    Raises:
+        MirrorError: one is not there, is no regular file, cannot be read or is too long.
+
+    """
     for file in FILES:
-        names = (file.name, f"{file.name}.gz")
-        name = next((name for name in names if _is_readable(source / name)), None)
+        sizes = {file.name: file.size, f"{file.name}.gz": most_packed(file)}
+        name = next((name for name in sizes if os.access(source / name, os.R_OK)), None)
         if name is None:
-            raise MirrorError(f"holds neither {' nor '.join(names)} that can be read")
-        shutil.copyfile(source / name, to / name)
-
-
-def _is_readable(path: Path) -> bool:
-    """Whether it is a file that may be read: no folder, and no FIFO, which would wait for ever."""
-    return kind(path, follow=True) == FILE and os.access(path, os.R_OK)
+            raise MirrorError(f"holds neither {' nor '.join(sizes)} that can be read")
+        with open_regular(source / name) as stream:
+            copy(stream, to / name, sizes[name])
 
 
 def fetch_url(url: str, to: Path) -> None:
-    """Download the four files as .gz from below `url`, each with retries and a progress bar.
+    """Download the four files as .gz from below `url`.
 
     Raises:
-        MirrorError: a file did not come whole within the tries and time-outs.
+        MirrorError: a file did not come whole within the tries, the time-outs and its size.
 
     """
-    with requests.Session() as session:
-        session.headers["Accept-Encoding"] = "identity"  # the files are compressed already
-        for file in FILES:
-            name = f"{file.name}.gz"
-            try:
-                _fetch_file(session, url + name, to / name)
-            except requests.RequestException as error:
-                raise MirrorError(f"{name}: {_reason(error)}") from error
+    fetch(url, {f"{file.name}.gz": most_packed(file) for file in FILES}, to)
 
 
-def _is_passing(error: BaseException) -> bool:
-    """Whether trying again may help: not after the server's own no."""
-    status = error.response.status_code if isinstance(error, requests.HTTPError) else 500
-    return isinstance(error, requests.RequestException) and (status >= 500 or status == 429)
+def most_packed(file: RawFile) -> int:
+    """Return how many bytes `file` may have as .gz: as many as not compressed, and a bit more.
 
-
-@tenacity.retry(
-    retry=tenacity.retry_if_exception(_is_passing),
-    stop=tenacity.stop_after_attempt(TRIES),
-    wait=tenacity.wait_exponential(multiplier=0.5, max=10),
-    reraise=True,
-)
-def _fetch_file(session: requests.Session, url: str, path: Path) -> None:
-    with session.get(url, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)) as response:
-        response.raise_for_status()
-        length = int(response.headers.get("Content-Length", 0))
-        _save(response.iter_content(_BLOCK), path, length)  # raises where it is cut off
-
-
-def _save(blocks: Iterator[bytes], path: Path, length: int) -> None:
-    with (
-        path.open("wb") as file,
-        tqdm(desc=path.name, total=length or None, unit="B", unit_scale=True, disable=None) as bar,
-    ):
-        for block in blocks:
-            bar.update(file.write(block))
-
-
-def _reason(error: requests.RequestException) -> str:
-    """Return the innermost cause: requests wraps it in several layers of its own words."""
-    if isinstance(error, requests.HTTPError):
-        return str(error)
-    cause: BaseException = error
-    while cause.__context__ is not None:
-        cause = cause.__context__
-    if isinstance(error, requests.Timeout) or isinstance(cause, TimeoutError):
-        return f"no answer within {CONNECT_TIMEOUT:g} s to connect, {READ_TIMEOUT:g} s to read"
-    return str(cause) or type(error).__name__
+    There is no size that it must have: each mirror compresses it in its own way, and Debian's is
+    24 bytes shorter than Zalando's, having no name in it. To what it cannot compress, gzip adds
+    less than this.
+    """
+    return file.size + file.size // 1000 + 1000
 
 
 def _from_debian(to: Path) -> None:
-    """Download Debian's package with apt-get and unpack it; neither needs root."""
-    missing = [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]
+    """Download Debian's package with apt-get and unpack it; no tool for that needs root."""
+    missing = [tool for tool in ("apt-get", "dpkg-deb", "prlimit") if shutil.which(tool) is None]
     if missing:
         raise MirrorError(f"{' and '.join(missing)} not found: this is not a Debian system")
     work = to / "debian"
@@ -242,8 +200,30 @@ def _from_debian(to: Path) -> None:
     packages = sorted(work.glob("*.deb"))
     if not packages:
         raise MirrorError("apt-get delivered no package")
-    _call("dpkg-deb", "-x", packages[-1].name, "content", folder=work)
-    _from_folder(work / "content" / DEBIAN_FOLDER, to)
+    unpack_package(packages[-1], to)
+
+
+def unpack_package(package: Path, to: Path) -> None:
+    """Copy the four files out of a package of Debian's; nothing else of it is written.
+
+    Raises:
+        MirrorError: one is not there, is no regular file or is too long, or the whole package is.
+
+    """
+    sizes = {f"{file.name}.gz": most_packed(file) for file in FILES}
+    content, most = package.with_suffix(".tar"), sum(sizes.values()) + _OF_OTHER_FILES
+    tool = ("prlimit", f"--fsize={most}", "dpkg-deb", "--fsys-tarfile", package.name)
+    _call(*tool, folder=package.parent, output=content)
+    try:
+        with tarfile.open(content) as archive:
+            for name, size in sizes.items():
+                member = archive.getmember(f"./{DEBIAN_FOLDER}/{name}")
+                stream = archive.extractfile(member) if member.isreg() else None
+                if stream is None:
+                    raise MirrorError(f"{name} is not a regular file")
+                copy(stream, to / name, size)
+    except (tarfile.TarError, LookupError, ValueError) as error:
+        raise MirrorError(f"{package.name} cannot be unpacked: {error}") from error
 
 
 def _private_package_lists(work: Path) -> list[str]:
@@ -257,23 +237,28 @@ def _private_package_lists(work: Path) -> list[str]:
     ]
 
 
-def _call(*command: str, folder: Path) -> None:
-    """Run a tool quietly in `folder`."""
-    try:
-        subprocess.run(
-            command,
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=PROCESS_TIMEOUT,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except subprocess.TimeoutExpired as error:
-        raise MirrorError(f"{command[0]} took over {PROCESS_TIMEOUT:.0f} s") from error
-    except subprocess.CalledProcessError as error:
-        said = (error.stderr.strip() or error.stdout.strip() or "nothing").splitlines()[-1]
-        raise MirrorError(
-            f"`{' '.join(command[:3])}` ended with {error.returncode}: {said}"
-        ) from error
+def _call(*command: str, folder: Path, output: Path | None = None) -> None:
+    """Run a tool quietly in `folder`; what it prints goes to `output`, where that is given."""
+    with ExitStack() as files:
+        # No pipe: its end would be waited for, where a tool's own children outlive a time-out.
+        said = files.enter_context(tempfile.TemporaryFile())
+        printed = files.enter_context(output.open("wb")) if output else said
+        try:
+            subprocess.run(
+                command,
+                cwd=folder,
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=said,
+                timeout=PROCESS_TIMEOUT,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except subprocess.TimeoutExpired as error:
+            raise MirrorError(f"{command[0]} took over {PROCESS_TIMEOUT:.0f} s") from error
+        except subprocess.CalledProcessError as error:
+            said.seek(0)
+            last = (said.read().decode(errors="replace").splitlines() or ["nothing"])[-1]
+            raise MirrorError(
+                f"`{' '.join(command[:3])}` ended with {error.returncode}: {last}"
+            ) from error
