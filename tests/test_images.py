@@ -4,7 +4,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from skimage.transform import resize
+from sklearn.model_selection import train_test_split
 
 from thaw import ThawError, images
 from thaw.fashion_mnist import GrayImages
@@ -171,3 +174,74 @@ def test_a_file_with_too_few_images_is_refused(folder: Path, size: int) -> None:
             file["test"][name] = values
     with pytest.raises(ThawError, match=r"label for each image\. Received: 20 images, 21 labels"):
         open_images(folder, size, "test")
+
+
+# Where scikit-learn's split refuses. (class sizes, drawn, what each class may give)
+BY_HAND = [
+    # 270 of 2,701: 29.99 each, and a tenth of the one image, which is the smallest fraction.
+    ([300] * 9 + [1], 270, [{30}] * 9 + [{0}]),
+    # 2,431 of 2,701: 270.01 each, and 0.90 of the one image, which is the largest.
+    ([300] * 9 + [1], 2_431, [{270}] * 9 + [{1}]),
+    # Half of everything: 1.5 of three, 0.5 of one.
+    ([3, 3, 1, 1], 4, [{1, 2}, {1, 2}, {0, 1}, {0, 1}]),
+    # Fewer images than classes, drawn or left: 0.4 of an image each, 29.5 each.
+    ([30] * 10, 4, [{0, 1}] * 10),
+    ([30] * 10, 295, [{29, 30}] * 10),
+    # 1.2 of nine, 0.4 of either three: what 1.2 leaves over is the smallest.
+    ([9, 3, 3], 2, [{1}, {0, 1}, {0, 1}]),
+    ([1] * 5, 2, [{0, 1}] * 5),
+]
+
+
+@pytest.mark.parametrize(("sizes", "count", "allowed"), BY_HAND)
+def test_classes_keep_their_shares_where_one_is_rare_or_few_are_drawn(
+    sizes: list[int], count: int, allowed: list[set[int]]
+) -> None:
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    for seed in range(20):
+        drawn, _ = stratified(labels, count, seed)
+        of_each = np.bincount(labels[drawn], minlength=len(sizes))
+        assert of_each.sum() == count
+        assert all(number in some for number, some in zip(of_each, allowed, strict=True))
+
+
+def test_equal_fractions_are_drawn_for() -> None:
+    """Else the classes that come first would always give more."""
+    labels = np.arange(5)
+    given = {tuple(stratified(labels, 2, seed)[0]) for seed in range(100)}
+    assert len(given) == 10, "each pair of the five"
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12),
+    part=st.floats(0, 1),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+def test_a_draw_keeps_every_class_within_one_of_its_share(
+    sizes: list[int], part: float, seed: int
+) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)) * 3, sizes))
+    count = min(1 + int(part * len(labels)), len(labels))
+    drawn, rest = stratified(labels, count, seed)
+    assert len(drawn) == count
+    np.testing.assert_array_equal(np.sort(np.concatenate([drawn, rest])), np.arange(len(labels)))
+    for positions in (drawn, rest):
+        np.testing.assert_array_equal(positions, np.sort(positions))
+        of_each = np.array([(labels[positions] == 3 * i).sum() for i in range(len(sizes))])
+        assert (np.abs(of_each - len(positions) * np.array(sizes) / len(labels)) < 1).all()
+    again = stratified(labels, count, seed)
+    np.testing.assert_array_equal(again[0], drawn)
+
+
+def test_a_draw_that_scikit_learn_allows_is_its_own() -> None:
+    """The committed results hang on it."""
+    labels = np.random.default_rng(0).integers(0, 10, 1_000)
+    expected = train_test_split(np.arange(1_000), train_size=100, stratify=labels, random_state=3)
+    for mine, theirs in zip(stratified(labels, 100, seed=3), expected, strict=True):
+        np.testing.assert_array_equal(mine, np.sort(theirs))
+
+
+def test_more_images_than_there_are_cannot_be_drawn() -> None:
+    with pytest.raises(ThawError, match=r"at most 20 images.*Received: 21"):
+        stratified(np.repeat([0, 1], 10), 21, seed=0)

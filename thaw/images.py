@@ -89,20 +89,50 @@ def stratified(
     """Draw `count` positions in `labels` with its share of every class; return them and the rest.
 
     Both are sorted, so that files are read in their order. `count` = 0 or all draws everything.
-    Where either has fewer images than there are classes, they are drawn without regard to class.
+    Of every class either has its share to within one image; where a class has a single one, that
+    mostly goes where most images go.
+
+    Raises:
+        ThawError: there are fewer.
+
     """
     positions = np.arange(len(labels))
     if count in (0, len(labels)):
         return positions, positions[:0]
-    rest = len(labels) - count
-    smallest = np.bincount(labels)[np.unique(labels)].min()
-    if smallest < 2 or min(rest, count) < len(np.unique(labels)):  # scikit-learn refuses these
-        order = np.random.default_rng(seed).permutation(positions)
-        return np.sort(order[rest:]), np.sort(order[:rest])
-    drawn, other = train_test_split(
-        positions, train_size=count, stratify=labels, random_state=seed, shuffle=True
-    )
+    if count > len(labels):
+        raise ThawError(
+            f"at most {len(labels):,} images can be drawn here, as many are there. Received: "
+            f"{count:,}. Ask for fewer in params.yaml."
+        )
+    _, sizes = np.unique(labels, return_counts=True)
+    fewer = min(count, len(labels) - count)
+    if sizes.min() < 2 or fewer < len(sizes):  # scikit-learn refuses these
+        drawn, other = _drawn_by_shares(labels, count, seed)
+    else:
+        drawn, other = train_test_split(
+            positions, train_size=count, stratify=labels, random_state=seed, shuffle=True
+        )
     return np.sort(drawn), np.sort(other)
+
+
+def _drawn_by_shares(
+    labels: NDArray[np.int64], count: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw as scikit-learn does, of classes of any size: each gives its share, rounded down.
+
+    What is then missing comes from those of which rounding took most; equals are drawn for.
+    """
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(labels))
+    classes, sizes = np.unique(labels, return_counts=True)
+    shares, left = np.divmod(count * sizes, len(labels))
+    most_left = np.lexsort((random.random(len(sizes)), -left))
+    shares[most_left[: count - shares.sum()]] += 1
+    of_each = (
+        order[labels[order] == label][:share] for label, share in zip(classes, shares, strict=True)
+    )
+    drawn = np.concatenate(list(of_each))
+    return drawn, np.setdiff1d(order, drawn)
 
 
 @dataclass(frozen=True)
