@@ -30,6 +30,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DELETE_ON_ERROR:
 
 repro: setup
+	@$(BIN)/python -m tools.folder
 	$(BIN)/python -m thaw.params
 	$(if $(QUIET),THAW_QUIET=1) $(BIN)/dvc repro $(if $(QUIET),--quiet)
 

@@ -24,6 +24,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from thaw.files import write_csv
+from tools.folder import explain, unfit
 
 HERE = Path(__file__).parent
 DVC = (sys.executable, "-m", "dvc")
@@ -84,6 +85,12 @@ def check_committed() -> None:
             "error: experiments are known by the commit that they come from. Not in it are:\n"
             f"{changed}\nCommit it, or put it aside with git stash."
         )
+
+
+def check_folder() -> None:
+    """End the process where DVC's queue does not work, which it would not say."""
+    if characters := unfit(Path.cwd()):
+        sys.exit(f"error: {explain(Path.cwd(), characters)}")
 
 
 def run(name: str, chosen: Set, jobs: int) -> None:
@@ -223,6 +230,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = sets[options.set]
     if not options.collect:
+        check_folder()
         check_committed()
         run(options.set, chosen, options.jobs)
     print(f"{chosen.question}\n{collect(options.set, chosen)}")
