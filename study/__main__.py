@@ -170,7 +170,7 @@ def collect(name: str, chosen: Set) -> Path:
     rows = [
         {"run": run, **row, **origin(reference)}
         for run, reference in finished(name, chosen).items()
-        for row in table(chosen, json.loads(git("show", f"{reference}:{chosen.metrics}")))
+        for row in table(chosen, json.loads(git("show", f"{reference}:./{chosen.metrics}")))
     ]
     if not rows:
         sys.exit(f"error: no experiment of {name} has ended at this commit: run the set first.")
@@ -182,7 +182,7 @@ def collect(name: str, chosen: Set) -> Path:
 
 def origin(reference: str) -> dict[str, Any]:
     """Return what, besides the set, an experiment's numbers depend on."""
-    params = yaml.safe_load(git("show", f"{reference}:params.yaml"))
+    params = yaml.safe_load(git("show", f"{reference}:./params.yaml"))
     commit = reference.removeprefix("refs/exps/").replace("/", "", 1)[:COMMIT_DIGITS]
     return {"seed": params["seed"], "threads": params["threads"], "commit": commit}
 

@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from thaw.files import require_space
+
 Arrays = tuple[NDArray[np.float32], ...]
 
 PIXELS_IN_A_BATCH = {"keras": 1 << 18, "openvino": 1 << 16}
@@ -74,6 +76,8 @@ def openvino(model: keras.Model, most: int, streams: int) -> Callable[[NDArray[n
 
     core = Core()
     with tempfile.TemporaryDirectory() as name:
+        # TensorFlow's own error of a full disk is no OSError, and names a file that is gone.
+        require_space(Path(name), 4 * model.count_params())
         model.export(Path(name), format="tf_saved_model", verbose=False)
         network = core.read_model(name)
         network.reshape([most, *model.input_shape[1:]])

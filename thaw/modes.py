@@ -21,7 +21,7 @@ from thaw.inference import batch_size
 from thaw.optimizers import optimizer
 from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params, Training, load_params
 from thaw.places import check_input
-from thaw.runtime import configure
+from thaw.runtime import configure, plain_keras
 from thaw.training import (
     HEAD_STEPS,
     Checkpoint,
@@ -248,7 +248,8 @@ def load_classifier(mode: str, root: Path = Path()) -> keras.Model:
     """Return the classifier that a mode trained, as params.yaml has it, for use elsewhere.
 
     It takes images (n, side, side, 3) uint8 of `image_size` pixels, white on black as
-    Fashion-MNIST's, and gives probabilities (n, 10) float32 in the order of `CLASS_NAMES`.
+    Fashion-MNIST's, and gives probabilities (n, 10) float32 in the order of `CLASS_NAMES`. The
+    caller's settings of Keras change none of that.
 
     Args:
         mode: frozen, full or partial.
@@ -259,9 +260,10 @@ def load_classifier(mode: str, root: Path = Path()) -> keras.Model:
 
     """
     params = load_params(root)
-    network = weights.resnet50(params.image_size, top=False)
-    head = build_head(params.head)
-    model = backbone.image_model(network, params.image_size, params.input_range, head)
+    with plain_keras():
+        network = weights.resnet50(params.image_size, top=False)
+        head = build_head(params.head)
+        model = backbone.image_model(network, params.image_size, params.input_range, head)
     path = root / f"data/models/{mode}.weights.h5"
     try:
         model.load_weights(check_input(path))

@@ -4,6 +4,9 @@ What libraries take from the shell, thaw.environment settles before they are imp
 held to the lock by thaw.versions. The kernels still follow the processor, and round as it does.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import keras
 import tensorflow as tf
 
@@ -16,12 +19,33 @@ def configure(seed: int, threads: int, precision: str = "float32") -> None:
     any tensor is made: TensorFlow does not change its thread pools later.
     """
     keras.utils.set_random_seed(seed)
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy(precision)
-    keras.config.set_epsilon(1e-7)
-    keras.config.set_image_data_format("channels_last")
+    _build("float32", precision, 1e-7, "channels_last")
     keras.config.set_max_epochs(None)
     keras.config.set_max_steps_per_epoch(None)
     tf.config.experimental.enable_op_determinism()
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+@contextmanager
+def plain_keras() -> Iterator[None]:
+    """Let layers that are made within be float32, channels last, whatever the caller's Keras has.
+
+    For models that are used elsewhere: a notebook's `set_dtype_policy("mixed_float16")`, or a
+    keras.json, would change their answers. What was set before is set again.
+    """
+    config = keras.config
+    before = config.floatx(), config.dtype_policy(), config.epsilon(), config.image_data_format()
+    _build("float32", "float32", 1e-7, "channels_last")
+    try:
+        yield
+    finally:
+        _build(*before)
+
+
+def _build(floatx: str, policy: str | keras.DTypePolicy, epsilon: float, data_format: str) -> None:
+    """Set what Keras makes layers with from now on."""
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
+    keras.config.set_epsilon(epsilon)
+    keras.config.set_image_data_format(data_format)
