@@ -1,6 +1,7 @@
 """Complaints from other projects' trackers, replayed here. docs/reliability.md lists them."""
 
 import errno
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,16 @@ def test_what_is_built_for_others_does_not_hang_on_their_keras() -> None:
         assert keras.config.image_data_format() == "channels_first"
     finally:
         configure(seed=0, threads=2)
+
+
+def test_files_are_read_where_nothing_can_be_locked(tmp_path: Path) -> None:
+    """h5py 1082, 1101: NFS without locks. Here another program holds the file's lock."""
+    path = tmp_path / "a.weights.h5"
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.save_weights(path)
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        model.load_weights(path)
 
 
 @pytest.mark.slow

@@ -38,7 +38,6 @@ NEEDED = frozenset(
         "TORCH_HOME",
         "JOBLIB_TEMP_FOLDER",  # where there is room
         "LOKY_MAX_CPU_COUNT",  # fewer processes, which give the same bytes
-        "HDF5_USE_FILE_LOCKING",  # disks without locks
     }
 )
 """Of those families, what users need and what changes no result."""
@@ -50,6 +49,9 @@ DECIDED = {
     # A sum's last digits hang on how many threads share it. What may use more asks for them:
     # thaw.baseline, as params.yaml says.
     "OPENBLAS_NUM_THREADS": "1",
+    # Some disks (NFS) have no locks, and reading fails there. A lock would protect nothing, since
+    # each file is written under a name of its own and then moved.
+    "HDF5_USE_FILE_LOCKING": "FALSE",
 }
 HASWELL = {"OPENBLAS_CORETYPE": "Haswell"}
 """Of NumPy's and SciPy's OpenBLAS, which takes the processor's own kernels. x86 alone has these."""
