@@ -1,4 +1,4 @@
-"""What a result hangs on besides params.yaml and a process can set: seeds, types, threads.
+"""What decides results besides params.yaml, where a process can set it: seeds, types, threads.
 
 What libraries take from the shell, thaw.environment settles before they are imported; versions are
 held to the lock by thaw.versions. The kernels still follow the processor, and round as it does.
