@@ -22,6 +22,7 @@ STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 ORDER = (
     *(
         "environment",
+        "parent",
         "places",
         "files",
         "params",

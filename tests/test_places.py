@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import tree
@@ -121,6 +122,18 @@ def test_folders_above_an_output_may_be_links(tmp_path: Path, mine: Path) -> Non
     assert {name for name in tree(mine) if "/" not in name} == {"file", "models"}
     assert (mine / "file").read_text() == "mine"
     assert (mine / "models/some.h5").read_text() == "new"
+
+
+def test_a_folder_that_dvc_takes_whole_may_be_no_link(tmp_path: Path, mine: Path) -> None:
+    """Else all of the user's would be in DVC's cache, and gone with the next `dvc checkout`."""
+    out = tmp_path / "out"
+    out.symlink_to(mine)
+    model = SimpleNamespace(output_shape=(None, 8))
+    with pytest.raises(ThawError, match=r"out must be a folder\. Received: a symbolic link"):
+        images.write_images(out / "rgb32.h5", {}, images.SMALL)
+    with pytest.raises(ThawError, match=r"out must be a folder\. Received: a symbolic link"):
+        features.write_features(out / "features.h5", model, {}, "keras")
+    assert set(tree(mine)) == {"file"}
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link", "fifo"])

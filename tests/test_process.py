@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 from reliability.project import DVC, environment
-from thaw import ThawError, process
+from thaw import ThawError, parent, process
 from thaw.process import alone
 
 # A stage that takes as long as it is let, and loads no TensorFlow, which would take seconds.
@@ -146,22 +146,26 @@ def test_a_stage_that_somebody_started_by_hand_goes_on(project: Path, start: Sta
     stage = running_stage(project)
     starter.kill()
     with pytest.raises(psutil.TimeoutExpired):
-        stage.wait(2 * process._LOOK)
+        stage.wait(2 * parent._LOOK)
     (project / "done").touch()
     wait_for((project / "out").exists)
 
 
-def test_who_ended_while_libraries_were_loaded_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    ancestors = process._ancestors()
-    assert not process._is_orphaned(ancestors)
-    monkeypatch.setattr(process, "STARTED_BY", 1 << 30)
-    assert process._is_orphaned(ancestors)
+def test_a_stage_ends_while_it_still_loads_libraries(project: Path, start: Start) -> None:
+    loading = "import os, thaw\nfrom pathlib import Path\n"
+    loading += "Path('.thaw/locks').mkdir(parents=True)\n"
+    loading += "Path('.thaw/locks/slow').write_text(str(os.getpid()))\n"
+    (project / "slow.py").write_text(
+        loading + "Path('running').touch()\n__import__('time').sleep(60)"
+    )
+    said = ends_with(start(sys.executable, "-c", AS_DVC_STARTS_IT), project, signal.SIGKILL)
+    assert said == "\ndvc, which started this stage, has ended\n"
 
 
 def test_a_stage_that_takes_no_interrupt_ends_all_the_same(project: Path, start: Start) -> None:
     """A shell starts what it puts in the background with interrupts ignored."""
     deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-    quick = "from thaw import process; process._GRACE = 0.1\n"
+    quick = "from thaw import parent; parent._GRACE = 0.1\n"
     (project / "slow.py").write_text(deaf + quick + STAGE)
     starter = start(sys.executable, "-c", AS_DVC_STARTS_IT)
     stage = running_stage(project)

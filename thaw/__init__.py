@@ -3,13 +3,14 @@
 import os
 
 from thaw.environment import settle
+from thaw.parent import watch
 
 # Before any module of this package can import what reads them.
 settle()
 
-STARTED_BY = os.getppid()
-"""The process that started this one. It may end while libraries are loaded, which takes seconds:
-see `thaw.process`."""
+# Before the libraries are loaded: that takes seconds, in which dvc may end.
+if "DVC_STAGE" in os.environ:
+    watch()
 
 
 class ThawError(Exception):

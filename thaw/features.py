@@ -18,7 +18,7 @@ from thaw import ThawError, inference
 from thaw.files import DAMAGED_HDF5, atomic_file, remedy, require_space
 from thaw.images import Images, check_labels
 from thaw.inference import Arrays, Network
-from thaw.places import check_input
+from thaw.places import FOLDER, check_input, check_output
 
 ALIGNMENT = 64
 """Bytes. A tensor's memory begins at a multiple; NumPy's need not."""
@@ -51,6 +51,7 @@ def write_features(path: Path, model: keras.Model, parts: dict[str, Images], eng
         ThawError: features are not finite, or the same for every image.
 
     """
+    check_output(path.parent, FOLDER)  # all of which is DVC's
     width = model.output_shape[-1]
     require_space(path.parent, sum(len(images) for images in parts.values()) * width * 4)
     network = inference.ready(model, engine)

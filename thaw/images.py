@@ -28,7 +28,7 @@ from thaw import ThawError
 from thaw.fashion_mnist import GrayImages
 from thaw.files import DAMAGED_HDF5, atomic_file, remedy, require_space
 from thaw.params import CLASSES, TRAIN_IMAGES, Params
-from thaw.places import check_input
+from thaw.places import FOLDER, check_input, check_output
 
 SMALL, LARGE = 32, 224
 """Sides of the two stored versions, pixels. Other sizes are computed from the small one."""
@@ -174,6 +174,7 @@ def write_images(path: Path, parts: dict[str, Part], size: int) -> None:
     stored apart (HDF5's shuffle filter on a 3-byte type), where zstd finds them equal. Chunks are
     made ready on all cores and written in order: HDF5 itself would use one.
     """
+    check_output(path.parent, FOLDER)  # all of which is DVC's
     total = sum(len(part.positions) for part in parts.values())
     require_space(path.parent, total * size**2 // 2)  # 0.39 bytes a pixel are measured
     with (
