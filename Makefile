@@ -58,6 +58,7 @@ reliability: setup
 	$(BIN)/python -m reliability.queued
 	$(BIN)/python -m reliability.mirrors
 	$(BIN)/python -m reliability.mutations
+	$(BIN)/python -m reliability.hostile
 
 setup: $(STAMP)
 

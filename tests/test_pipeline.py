@@ -41,6 +41,8 @@ ORDER = (
     *(
         "images",
         "weights",
+        "layouts",
+        "published",
         "sources",
         "backbone",
         "inference",

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from imports import imported_names
 
-from thaw import mirrors, sources
+from thaw import mirrors, published
 
 FOLDERS = ("thaw", "stages", "study", "reliability", "tools", "benchmarks", "pretrain")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
@@ -44,5 +44,5 @@ def test_nothing_is_executed_or_unpickled(path: Path) -> None:
 
 def test_downloads_are_over_tls() -> None:
     """But Zalando's, whose mirror has none, and Debian's, which are signed."""
-    for address in (mirrors.KERAS_URL, sources.published_url()):
+    for address in (mirrors.KERAS_URL, published.url()):
         assert address.startswith("https://")

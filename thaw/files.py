@@ -227,3 +227,9 @@ def sha256(path: Path) -> str:
     """
     with check_input(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def md5(path: Path) -> str:
+    """Return the MD5 of a file's bytes, in hexadecimal, by which Keras names its files."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

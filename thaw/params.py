@@ -54,7 +54,7 @@ def _freeze(value: object) -> object:
 
 
 def _weights(value: object) -> object:
-    if isinstance(value, str) and (value in WEIGHT_SOURCES or value.endswith(".h5")):
+    if isinstance(value, str) and (value in WEIGHT_SOURCES or value.endswith((".h5", ".keras"))):
         return value
     raise ValueError("neither a source nor a file")
 
@@ -211,7 +211,7 @@ class Params(Section):
     threads: int = _integer(1, 1024, " threads")
     dataset: Literal["fashion-mnist"] = _choice("fashion-mnist")
     weights: Annotated[str, BeforeValidator(_weights)] = _choice(
-        *WEIGHT_SOURCES, "a path that ends in .h5"
+        *WEIGHT_SOURCES, "a path that ends in .h5 or .keras"
     )
     engine: Literal["openvino", "keras"] = _choice(*ENGINES)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = _choice(*PRECISIONS)

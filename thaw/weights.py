@@ -1,10 +1,10 @@
-"""ResNet50 and its weights: those in a file, checked layer by layer, and those of the pipeline.
+"""ResNet50 and the pipeline's weights for it, checked layer by layer.
 
-Two layouts are read, each layer held to its shapes: Keras 3's `.weights.h5`, and the older `.h5`
-that Keras publishes its applications in.
+They are kept as Keras 3's `.weights.h5`; other layouts are `thaw.layouts`' business.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ WEIGHTS_FILE = "resnet50.weights.h5"
 SOURCE_FILE = "source.json"
 TOP_LAYER = "predictions"
 """Name of ResNet50's 1000-class layer."""
+FLOAT_BYTES = (2, 4, 8)
 Layers = dict[str, list[NDArray[np.float32]]]
 
 
@@ -75,70 +76,56 @@ def load(folder: Path, model: keras.Model) -> Source:
 
 
 def read_layers(path: Path, model: keras.Model) -> Layers:
-    """Return the arrays in `path` by the name of `model`'s layer that they belong to.
+    """Return the arrays in a `.weights.h5` by the name of `model`'s layer that they belong to.
 
     Raises:
-        ThawError: the file is no HDF5 file of either layout.
+        ThawError: the file is no HDF5 file of that layout.
 
     """
     try:
         with h5py.File(path) as file:
             if "layers" in file:
-                return _keras3_layers(file, model)
-            group = file.get("model_weights", file)
-            if "layer_names" in group.attrs:
-                return _legacy_layers(group, model)
+                return {name: list(map(floats, some)) for name, some in numbered(file, model)}
     except DAMAGED_HDF5 as error:
         raise no_weights(path, str(error)) from error
-    raise no_weights(
-        path, "expected a group `layers` (.weights.h5) or an attribute `layer_names` (.h5)"
-    )
+    raise no_weights(path, "expected a group `layers`")
 
 
 def no_weights(path: Path, flaw: str) -> ThawError:
     """Return the error of a file that holds no weights, for what is wrong with it."""
     return ThawError(
-        f"{path} is not a file of Keras weights: {flaw}. Name a .weights.h5 or .h5 file that "
-        "Keras' save_weights wrote."
+        f"{path} is not a file of Keras weights: {flaw}. Name a .weights.h5, .h5 or .keras file "
+        "that Keras wrote."
     )
 
 
-def _keras3_layers(file: h5py.File, model: keras.Model) -> Layers:
-    """Read `.weights.h5`, which numbers layers by class, in the order of the model."""
+def numbered(group: h5py.Group, model: keras.Model) -> Iterator[tuple[str, list[h5py.Dataset]]]:
+    """Yield each of `model`'s layers and its arrays, none read, as Keras 3 has them in `group`.
+
+    It numbers layers by class, in the order of the model.
+    """
     seen: Counter[str] = Counter()
-    layers = {}
     for layer in model.layers:
         kind = naming.to_snake_case(type(layer).__name__)
         key = f"layers/{kind}_{seen[kind]}" if seen[kind] else f"layers/{kind}"
         seen[kind] += 1
-        variables = file.get(f"{key}/vars", {})
-        layers[layer.name] = [_floats(variables[str(i)]) for i in range(len(variables))]
-    return layers
+        variables = group.get(f"{key}/vars", {})
+        yield layer.name, [variables[str(i)] for i in range(len(variables))]
 
 
-def _legacy_layers(group: h5py.Group, model: keras.Model) -> Layers:
-    """Read the older `.h5` as Keras does: layers with weights, in order, whatever their names.
+def floats(stored: h5py.Dataset) -> NDArray[np.float32]:
+    """Read an array of weights.
 
-    Keras renamed layers over the years (the top was fc1000, then probs), but not their order.
+    Raises:
+        ValueError: they are none of the usual floats; those of 64 bits are rounded.
+
     """
-    names = [name for name in group.attrs["layer_names"] if len(_weight_names(group, name))]
-    weighted = [layer.name for layer in model.layers if layer.weights]
-    top_may_differ = -1 if model.layers[-1].name == TOP_LAYER else 1
-    if len(names) - len(weighted) not in (0, top_may_differ):
-        expected = f"{len(weighted)} layers with weights, give or take its top"
-        raise ValueError(f"expected {expected}; {len(names)} are there")
-    return {
-        layer: [_floats(group[name][weight]) for weight in _weight_names(group, name)]
-        for layer, name in zip(weighted, names, strict=False)
-    }
-
-
-def _weight_names(group: h5py.Group, layer: str | bytes) -> NDArray[np.object_]:
-    return group[layer].attrs["weight_names"]
-
-
-def _floats(stored: h5py.Dataset) -> NDArray[np.float32]:
-    return np.asarray(stored[()], np.float32)
+    if stored.dtype.kind != "f" or stored.dtype.itemsize not in FLOAT_BYTES:
+        raise ValueError(
+            f"{stored.name} must hold floats of 16, 32 or 64 bits. Received: {stored.dtype}"
+        )
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, which `assign` refuses
+        return np.asarray(stored[()], np.float32)
 
 
 def assign(model: keras.Model, layers: Layers, path: Path) -> None:
@@ -161,7 +148,8 @@ def assign(model: keras.Model, layers: Layers, path: Path) -> None:
             )
         if not all(np.isfinite(array).all() for array in layers.get(layer.name, [])):
             raise ThawError(
-                f"{path}: layer {layer.name} holds values that are not finite. Name another file."
+                f"{path}: layer {layer.name} holds values that are not finite as float32. Name "
+                "another file."
             )
     for layer in model.layers:
         if layer.weights:
