@@ -11,7 +11,8 @@ from keras.src.applications import resnet as keras_resnet
 from keras.src.legacy.saving import legacy_h5_format
 from test_weights import equal
 
-from thaw import USERS_KERAS_HOME, ThawError, published, sources, weights
+from thaw import ThawError, published, sources, weights
+from thaw.environment import USERS_KERAS_HOME
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,15 @@ import os
 import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 from keras.src.backend import config
 
-from thaw import USERS_KERAS_HOME
+from thaw import runtime
+from thaw.environment import USERS_KERAS_HOME, keras_home
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,19 @@ def test_without_keras_home_it_is_keras_own(
         monkeypatch.setenv("KERAS_HOME", home)
     runpy.run_path(str(ROOT / "thaw/__init__.py"))
     assert os.environ[USERS_KERAS_HOME] == "~/.keras"
+
+
+def test_a_notebooks_keras_has_its_folder_back() -> None:
+    """After thaw.runtime was imported, that is: importing Keras is over by then."""
+    assert runtime.keras_config.keras_home() == str(keras_home())
+
+
+def test_without_a_home_keras_folder_is_a_temporary_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", nobody)
+    assert keras_home() == Path(tempfile.gettempdir()) / ".keras"
 
 
 def test_python_without_docstrings_is_refused() -> None:

@@ -3,24 +3,16 @@
 import os
 import sys
 
-from thaw.environment import settle
+from thaw.environment import hide_keras_home, settle
 from thaw.parent import watch
 
 # Before any module of this package can import what reads them.
 settle()
+hide_keras_home()
 
 # Before the libraries are loaded: that takes seconds, in which dvc may end.
 if "DVC_STAGE" in os.environ:
     watch()
-
-USERS_KERAS_HOME = "THAW_KERAS_HOME"
-"""Environment variable with the folder of the user's that Keras keeps weights in."""
-# While it is imported, Keras reads keras.json in its folder, and ends in a traceback over one that
-# it does not understand. So it is told of a folder that cannot be there, and the programs that this
-# one starts learn of the user's in another variable.
-if os.environ.get("KERAS_HOME") != os.devnull:
-    os.environ[USERS_KERAS_HOME] = os.environ.get("KERAS_HOME") or "~/.keras"
-    os.environ["KERAS_HOME"] = os.devnull
 
 if sys.flags.optimize > 1:
     sys.exit(

@@ -9,8 +9,10 @@ them is imported. Families are removed by prefix, since the next version brings 
 
 import os
 import platform
+import tempfile
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from pathlib import Path
 
 FAMILIES = (
     *("ONEDNN_", "DNNL_", "MKLDNN_"),  # kernels and precision, in TensorFlow and in OpenVINO
@@ -34,7 +36,7 @@ NEEDED = frozenset(
         "TF_CPP_VMODULE",
         "TF_FORCE_GPU_ALLOW_GROWTH",  # a GPU shared with others: how its memory is taken
         "TF_GPU_ALLOCATOR",
-        "KERAS_HOME",  # where the published weights lie; thaw.runtime settles its keras.json
+        "KERAS_HOME",  # where the published weights lie; see `hide_keras_home`
         "TORCH_HOME",
         "JOBLIB_TEMP_FOLDER",  # where there is room
         "LOKY_MAX_CPU_COUNT",  # fewer processes, which give the same bytes
@@ -53,6 +55,8 @@ DECIDED = {
     # each file is written under a name of its own and then moved.
     "HDF5_USE_FILE_LOCKING": "FALSE",
 }
+USERS_KERAS_HOME = "THAW_KERAS_HOME"
+"""Where the name of the user's KERAS_HOME is kept, for programs that this one starts, too."""
 HASWELL = {"OPENBLAS_CORETYPE": "Haswell"}
 """Of NumPy's and SciPy's OpenBLAS, which takes the processor's own kernels. x86 alone has these."""
 
@@ -81,3 +85,18 @@ def without(name: str) -> Iterator[None]:
     finally:
         if value is not None:
             os.environ[name] = value
+
+
+def hide_keras_home() -> None:
+    """Let Keras find no keras.json: it reads one as it is imported, and may end in a traceback."""
+    if os.environ.get("KERAS_HOME") != os.devnull:
+        os.environ[USERS_KERAS_HOME] = os.environ.get("KERAS_HOME") or "~/.keras"
+        os.environ["KERAS_HOME"] = os.devnull
+
+
+def keras_home() -> Path:
+    """Return the user's folder of Keras' downloads; as in Keras a temporary one without a home."""
+    try:
+        return Path(os.environ[USERS_KERAS_HOME]).expanduser()
+    except RuntimeError:  # a user number without a name
+        return Path(tempfile.gettempdir()) / ".keras"

@@ -15,7 +15,8 @@ import keras
 import tenacity
 from keras.src.applications import resnet as keras_resnet
 
-from thaw import USERS_KERAS_HOME, ThawError
+from thaw import ThawError
+from thaw.environment import keras_home
 from thaw.files import SCRATCH, md5
 from thaw.weights import resnet50
 
@@ -32,7 +33,7 @@ def url() -> str:
 
 def copy() -> Path:
     """Return where Keras keeps the file, and a user may put it: in KERAS_HOME, or in ~/.keras."""
-    return Path(os.environ[USERS_KERAS_HOME]).expanduser() / "models" / NAME
+    return keras_home() / "models" / NAME
 
 
 def load() -> keras.Model:

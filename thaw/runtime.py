@@ -9,6 +9,12 @@ from contextlib import contextmanager
 
 import keras
 import tensorflow as tf
+from keras.src.backend import config as keras_config
+
+from thaw.environment import keras_home
+
+# Keras has read no keras.json. A notebook that uses it beside thaw has its folder back.
+keras_config._KERAS_DIR = str(keras_home())
 
 
 def configure(seed: int, threads: int, precision: str = "float32") -> None:
