@@ -123,6 +123,13 @@ def test_a_stage_ends_with_who_started_it(project: Path, start: Start, shell: st
     assert "Traceback" not in said
 
 
+def test_a_stage_that_begins_after_its_dvc_has_ended_ends_too(project: Path, start: Start) -> None:
+    late = start("sh", "-c", "(sleep 0.5; exec python slow.py) &", DVC_STAGE="slow")
+    said, _ = late.communicate(timeout=30)
+    assert said == "\ndvc, which started this stage, has ended\n"
+    assert not (project / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

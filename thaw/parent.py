@@ -38,6 +38,18 @@ def _ancestors() -> tuple[int, ...]:
     return (parent,)
 
 
+def _came_late(ancestors: tuple[int, ...]) -> bool:
+    """Whether dvc had ended before it was looked for, and a stranger is in its place.
+
+    dvc, which Python runs, leaves its children in its own process group.
+    """
+    with suppress(psutil.Error, OSError):
+        command = " ".join(psutil.Process(ancestors[-1]).cmdline())
+        elsewhere = os.getpgid(ancestors[-1]) != os.getpgrp()
+        return elsewhere and "python" not in command and "dvc" not in command
+    return False
+
+
 def _is_orphaned(ancestors: tuple[int, ...]) -> bool:
     """Whether a process ended whose child this one is: its children then have another parent."""
     parent, *further = ancestors
@@ -49,8 +61,10 @@ def _is_orphaned(ancestors: tuple[int, ...]) -> bool:
 
 
 def _end_with(ancestors: tuple[int, ...]) -> None:
-    while not _is_orphaned(ancestors):
+    ended = _came_late(ancestors)
+    while not ended:
         time.sleep(_LOOK)
+        ended = _is_orphaned(ancestors)
     with suppress(OSError, ValueError, AttributeError):
         print("\ndvc, which started this stage, has ended", file=sys.stderr, flush=True)
     if UNWINDS.is_set():
