@@ -55,6 +55,7 @@ reliability: setup
 	$(BIN)/python -m reliability.environment
 	$(BIN)/python -m reliability.faults
 	$(BIN)/python -m reliability.disks
+	$(BIN)/python -m reliability.checkpoints
 	$(BIN)/python -m reliability.queued
 	$(BIN)/python -m reliability.mirrors
 	$(BIN)/python -m reliability.mutations

@@ -33,6 +33,7 @@ def measure(count: int, side: int) -> dict[str, float]:
     import numpy as np
 
     from thaw import backbone, batches, fashion_mnist, features, heads, images, training
+    from thaw.checkpoint import Checkpoint
     from thaw.params import load_params
     from thaw.runtime import configure
 
@@ -51,7 +52,7 @@ def measure(count: int, side: int) -> dict[str, float]:
         values, labels = features.load_features(folder / "features.h5", "train")
         each = batches.ArrayBatches(values, labels, params.train_frozen.batch_size, 0)
         settings = params.train_frozen.model_copy(update={"epochs": EPOCHS})
-        kept = training.Checkpoint(folder / "checkpoint")
+        kept = Checkpoint(folder / "checkpoint")
         first = batches.ArrayBatches(values[:1000], labels[:1000], 256)
         head = heads.build_head(params.head, quick=True)
         training.fit(head, each, first, settings, kept, steps_at_once=training.HEAD_STEPS)

@@ -106,13 +106,19 @@ MUTATIONS = {
         "thaw/weights.py", "if expected != received:", "if False:", "test_weights"
     ),
     "a checkpoint is taken for another run's params": Mutation(
-        "thaw/training.py", '"params": params,', '"params": None,', "test_training"
+        "thaw/checkpoint.py", '"params": params,', '"params": None,', "test_checkpoint"
     ),
     "a checkpoint is taken for another run's files": Mutation(
-        "thaw/training.py",
+        "thaw/checkpoint.py",
         "[sha256(path) for path in [*files, *code]]",
         "[sha256(path) for path in code]",
-        "test_training",
+        "test_checkpoint",
+    ),
+    "a damaged checkpoint is taken": Mutation(
+        "thaw/checkpoint.py",
+        "if self._line(self.folder, name) not in lines:",
+        "if False:",
+        "test_checkpoint",
     ),
     "the last epoch's weights are kept, not the best's": Mutation(
         "thaw/training.py", "kept.restore_best(model)", "pass", "test_training"

@@ -1,8 +1,11 @@
 import errno
+import os
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -108,6 +111,42 @@ def test_a_folder_is_removed_whole_or_not_at_all(
         remove_folder(folder)
     assert not folder.exists()
     remove_folder(folder)
+
+
+def test_a_durable_folder_is_on_the_disk_before_it_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files, their names, and before the old one is removed the new one's name."""
+    done: list[str] = []
+    sync, move, remove = os.fsync, Path.replace, shutil.rmtree
+
+    def note(what: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*args: Any, **how: Any) -> Any:
+            place = f"/dev/fd/{args[0]}" if isinstance(args[0], int) else args[0]
+            done.append(f"{what} {Path(os.path.realpath(place)).name.split('-')[0]}")
+            return act(*args, **how)
+
+        return noting
+
+    for name in ("old", "new"):
+        done.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", note("sync", sync))
+            patch.setattr(Path, "replace", note("move", move))
+            patch.setattr(shutil, "rmtree", note("remove", remove))
+            with atomic_folder(tmp_path / "folder", durable=True) as scratch:
+                (scratch / "file").write_text(name)
+    while done[0].startswith("remove"):
+        done.pop(0)
+    assert done[:5] == [
+        "sync file",
+        "sync .thaw",
+        "move folder",
+        "move .thaw",
+        f"sync {tmp_path.name.split('-')[0]}",
+    ]
+    assert done[5:]
+    assert all(step.startswith("remove") for step in done[5:])
 
 
 def test_space_is_asked_for_before_it_is_used(

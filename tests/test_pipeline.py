@@ -52,7 +52,8 @@ ORDER = (
         "evaluation",
         "baseline",
     ),
-    *("optimizers", "batches", "training", "canvas", "figures", "modes", "diagnosis"),
+    *("optimizers", "batches", "checkpoint", "training", "canvas", "figures", "modes"),
+    "diagnosis",
     *("drawing", "reporting"),
 )
 

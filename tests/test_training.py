@@ -1,5 +1,4 @@
 import gc
-import os
 import weakref
 from pathlib import Path
 
@@ -7,48 +6,15 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from small_net import FEATURES, LABELS, batches, network, others, settings
 
 from thaw import ThawError
 from thaw.batches import ArrayBatches, Batches
-from thaw.files import SCRATCH
+from thaw.checkpoint import Checkpoint, History, uncompiled
 from thaw.optimizers import optimizer
-from thaw.params import HeadStart, Params, Training
+from thaw.params import HeadStart, Params
 from thaw.runtime import configure
-from thaw.training import (
-    Checkpoint,
-    History,
-    checkpoint,
-    cross_entropy,
-    fit,
-    start_head,
-    uncompiled,
-)
-
-FEATURES = np.random.default_rng(0).normal(size=(50, 8)).astype("float32")
-LABELS = (FEATURES[:, 0] > 0).astype(np.int64) + 2 * (FEATURES[:, 1] > 0)
-
-
-def settings(**changes: float) -> Training:
-    values = {"images": 0, "epochs": 4, "batch_size": 16, "learning_rate": 0.01, "patience": 0}
-    return Training.model_validate(values | {"seeds": 1, "label_smoothing": 0.0} | changes)
-
-
-def batches(seed: int | None = 7, parts: int = 1) -> Batches:
-    return Batches(FEATURES.__getitem__, LABELS, 16, seed, parts=parts)
-
-
-def network() -> keras.Model:
-    """A small net with all that a resumed run must bring back: dropout, batch norm, Adam."""
-    keras.utils.set_random_seed(0)
-    return keras.Sequential(
-        [
-            keras.Input((8,)),
-            keras.layers.Dense(16, activation="relu", name="conv5_dense"),
-            keras.layers.BatchNormalization(momentum=0.9),
-            keras.layers.Dropout(0.5),
-            keras.layers.Dense(4, activation="softmax"),
-        ]
-    )
+from thaw.training import cross_entropy, fit, start_head
 
 
 class KilledError(Exception):
@@ -133,11 +99,6 @@ def test_batches_picked_by_tensorflow_change_no_bit(tmp_path: Path) -> None:
     assert fit(other, train, validation, settings(), kept, steps_at_once=3) == expected
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def others() -> Batches:
-    """Labels that have nothing to do with what is learnt: validation loss soon rises."""
-    return Batches(FEATURES.__getitem__, LABELS[::-1].copy(), 50)
 
 
 def test_the_best_epochs_weights_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,47 +210,6 @@ def test_a_head_without_dropout_is_fitted_too(tmp_path: Path) -> None:
     )
     history = fit(model, batches(), batches(None), settings(epochs=1), Checkpoint(tmp_path / "run"))
     assert history.epochs == 1
-
-
-def test_a_checkpoint_is_found_again_by_the_same_run_only(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.write_bytes(b"one")
-    first = checkpoint(tmp_path, "stage", {"seed": 0}, [data])
-    assert checkpoint(tmp_path, "stage", {"seed": 0}, [data]) == first
-    first.folder.mkdir(parents=True)
-    assert checkpoint(tmp_path, "stage", {"seed": 1}, [data]) != first
-    assert first.folder.exists(), "the newest other run may be wanted again"
-    (first.folder.parent / "older").mkdir()
-    os.utime(first.folder.parent / "older", (0, 0))
-    (first.folder.parent / f"{SCRATCH}0").mkdir()  # a killed run's, and the newest of all
-    checkpoint(tmp_path, "stage", {"seed": 1}, [data])
-    assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
-    data.write_bytes(b"two")
-    assert checkpoint(tmp_path, "stage", {"seed": 0}, [data]) != first
-
-
-def test_a_checkpoint_is_found_that_a_kill_left_put_aside(tmp_path: Path) -> None:
-    kept = checkpoint(tmp_path, "stage", {"seed": 0}, [])
-    fit(network(), batches(), batches(None), settings(epochs=1), kept)
-    kept.folder.replace(kept.folder.with_name(f"{SCRATCH}{kept.folder.name}-old"))
-    assert checkpoint(tmp_path, "stage", {"seed": 0}, []) == kept
-    assert [path.name for path in kept.folder.parent.iterdir()] == [kept.folder.name]
-
-
-@pytest.mark.parametrize(("name", "epochs"), [("last.weights.h5", 2), ("best.weights.h5", 1)])
-def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str, epochs: int) -> None:
-    kept = Checkpoint(tmp_path / "run")
-    fit(network(), batches(), batches(None), settings(epochs=1), kept)
-    (kept.folder / name).write_bytes(b"damaged")
-    with pytest.raises(ThawError, match=r"run, is damaged: .*Delete it and run again"):
-        fit(network(), batches(), batches(None), settings(epochs=epochs), kept)
-
-
-def test_history_as_csv(tmp_path: Path) -> None:
-    row = {"epoch": 1, "loss": 1.5, "accuracy": 0.25, "val_loss": 2.0, "val_accuracy": 0.125}
-    History([row]).write(tmp_path / "history.csv")
-    text = (tmp_path / "history.csv").read_text()
-    assert text == "epoch,loss,accuracy,val_loss,val_accuracy\n1,1.5,0.25,2.0,0.125\n"
 
 
 def test_a_saved_model_holds_no_optimizer_and_the_same_bytes_each_time(tmp_path: Path) -> None:

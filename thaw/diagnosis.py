@@ -12,6 +12,7 @@ from keras import ops
 
 from thaw import backbone, weights
 from thaw.batches import Batches
+from thaw.checkpoint import Checkpoint, History, checkpoint
 from thaw.evaluation import Metrics
 from thaw.features import predict
 from thaw.heads import build_head
@@ -19,7 +20,7 @@ from thaw.images import Images, open_images
 from thaw.inference import batch_size
 from thaw.params import BACKBONE_LAYERS, BATCH_NORMS, INPUT_RANGES, Params
 from thaw.runtime import configure
-from thaw.training import Checkpoint, History, checkpoint, fit
+from thaw.training import fit
 
 DEVIATION_IMAGES = 256
 SHIFT_IMAGES = 256
@@ -178,7 +179,7 @@ def _fit_cell(
     train = Batches(read[0], images[0].labels, settings.batch_size, params.seed)
     validation = Batches(read[1], images[1].labels, batch_size(params.image_size, "keras"))
     history = fit(model, train, validation, settings, kept)
-    kept.restore(model)  # the last epoch's weights, not the best's: as the notebooks had them
+    kept.restore_last(model)  # the last epoch's weights, not the best's: as the notebooks had them
     shown = images[0].sample(min(SHIFT_IMAGES, len(images[0])), params.seed)
     inputs = backbone.preprocess(shown.batch(slice(None)), cell.input_range)
     return Outcome(history, statistics_shift(base, inputs, settings.batch_size), kept)

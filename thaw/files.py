@@ -37,11 +37,12 @@ has four)."""
 
 
 @contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield an empty folder that takes `folder`'s place once the block ends without an error.
 
     After an error `folder` is as it was before. After a kill, too, but that it may be away:
-    `put_back` brings it.
+    `put_back` brings it. After a power cut, too, where it is to be `durable`: it then waits for
+    the disk.
 
     Raises:
         ThawError: `folder` is no folder, or holds what the new one does not: that is not thaw's.
@@ -56,15 +57,28 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         yield scratch
         for place in (old, folder):
             check_replaceable(place, scratch)
+        for place in (*scratch.iterdir(), scratch) if durable else ():
+            _sync(place)
         if old.exists():  # a killed run's
             shutil.rmtree(old)
         if folder.exists():
             folder.replace(old)
         scratch.replace(folder)
+        if durable:
+            _sync(folder.parent)  # before the old one is removed
         _discard(old)
     finally:
         _restore(folder)
         _discard(scratch)
+
+
+def _sync(place: Path) -> None:
+    """Return when the disk has a file's bytes, or a folder's names."""
+    opened = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _aside(folder: Path) -> Path:

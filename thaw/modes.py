@@ -11,6 +11,7 @@ import keras
 
 from thaw import ThawError, activations, backbone, evaluation, weights
 from thaw.batches import ArrayBatches, Batches, augmentation, parts_of_a_batch
+from thaw.checkpoint import Checkpoint, History, checkpoint, uncompiled
 from thaw.evaluation import Metrics, Predictions
 from thaw.fashion_mnist import CLASS_NAMES
 from thaw.features import load_features, predict
@@ -22,15 +23,7 @@ from thaw.optimizers import optimizer
 from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params, Training, load_params
 from thaw.places import check_input
 from thaw.runtime import configure, plain_keras
-from thaw.training import (
-    HEAD_STEPS,
-    Checkpoint,
-    History,
-    checkpoint,
-    fit,
-    start_head,
-    uncompiled,
-)
+from thaw.training import HEAD_STEPS, fit, start_head
 
 SHARED = ("seed", "threads", "head")
 """Params that every mode depends on."""

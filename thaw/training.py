@@ -1,174 +1,23 @@
 """Seeding, compiling and fitting; an interrupted fit goes on where it stopped."""
 
-import hashlib
-import json
 import math
 import os
-import re
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 
 from thaw import ThawError
 from thaw.batches import Batches, plain_errors
-from thaw.files import (
-    SCRATCH,
-    atomic_folder,
-    put_back,
-    read_json,
-    remove_folder,
-    require_space,
-    sha256,
-    write_csv,
-)
+from thaw.checkpoint import HISTORY_COLUMNS, Checkpoint, History, uncompiled
 from thaw.optimizers import Adam
 from thaw.params import CLASSES, Fit, HeadStart
-from thaw.places import FOLDER, kind
-from thaw.stage import GOING_ON, PRIVATE, QUIET
+from thaw.stage import GOING_ON, QUIET
 
-HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 HEAD_STEPS = 32
 """Steps of a head alone that TensorFlow takes in one go: each is so short that what Keras does
 around it counts. A backbone's are long enough."""
-
-
-_DIGITS = 16
-"""Of the digest that a checkpoint's folder is called by."""
-
-
-@dataclass
-class History:
-    """What each epoch so far gave: one row of `HISTORY_COLUMNS` each."""
-
-    rows: list[dict[str, float]] = field(default_factory=list)
-
-    @property
-    def epochs(self) -> int:
-        """Epochs run."""
-        return len(self.rows)
-
-    @property
-    def best_epoch(self) -> int:
-        """The epoch with the lowest validation loss, from 1; the first of equals; 0 before any."""
-        losses = [row["val_loss"] for row in self.rows]
-        return losses.index(min(losses)) + 1 if losses else 0
-
-    def is_over(self, epochs: int, patience: int) -> bool:
-        """Whether all `epochs` are run or `patience` (0: endless) is at its end."""
-        waited = self.epochs - self.best_epoch
-        return self.epochs >= epochs or 0 < patience <= waited
-
-    def write(self, path: Path) -> None:
-        """Write one CSV line an epoch; epochs count from 1."""
-        rows = [[row[name] for name in HISTORY_COLUMNS] for row in self.rows]
-        write_csv(path, HISTORY_COLUMNS, [[int(row[0]), *row[1:]] for row in rows])
-
-
-_DAMAGE = (TypeError, ValueError, KeyError, OSError)
-"""What JSON, h5py and Keras raise for files that are not whole."""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a fit needs to go on: weights, optimizer, best weights, history.
-
-    Kept in a folder named by everything that decides the result, so that nobody resumes another
-    run: see `checkpoint`.
-    """
-
-    folder: Path
-
-    def save(self, model: keras.Model, history: History) -> None:
-        """Keep the state after an epoch, whole or not at all."""
-        best = "best.weights.h5"
-        kept = [*model.variables, *model.variables, *model.optimizer.variables]  # the best, too
-        require_space(self.folder, 4 * sum(math.prod(variable.shape) for variable in kept))
-        with atomic_folder(self.folder) as scratch:
-            model.save_weights(scratch / "last.weights.h5")
-            if history.best_epoch == history.epochs:
-                uncompiled(model).save_weights(scratch / best)
-            else:
-                shutil.copyfile(self.folder / best, scratch / best)
-            # Unrounded, unlike metrics: the resumed history must equal the uninterrupted one.
-            (scratch / "history.json").write_text(json.dumps(asdict(history)))
-
-    def restore(self, model: keras.Model) -> History:
-        """Bring a compiled `model` to where it stopped; return its history, empty before any."""
-        if not self.folder.exists():
-            return History()
-        try:
-            history = History(**read_json(self.folder / "history.json"))
-            model.optimizer.build(model.trainable_variables)
-            model.load_weights(self.folder / "last.weights.h5")
-        except (ThawError, *_DAMAGE) as error:
-            raise self._damaged(error) from error
-        return history
-
-    def restore_best(self, model: keras.Model) -> None:
-        """Give `model` the weights of its best epoch."""
-        try:
-            uncompiled(model).load_weights(self.folder / "best.weights.h5")
-        except _DAMAGE as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception) -> ThawError:
-        return ThawError(
-            f"the checkpoint of an interrupted run, {self.folder}, is damaged: {error}. Delete it "
-            "and run again: training then starts over."
-        )
-
-    def clear(self) -> None:
-        """Forget the run: its results are written."""
-        remove_folder(self.folder)
-
-
-def checkpoint(
-    root: Path, stage: str, params: Mapping[str, object], files: Sequence[Path]
-) -> Checkpoint:
-    """Return the place for a run's state; of other unfinished runs by its name, the newest stays.
-
-    Args:
-        root: the project's folder.
-        stage: the stage's name, with the seed or cell where it has several runs.
-        params: every param that the result depends on.
-        files: every file that it depends on, besides thaw's own code, which counts too.
-
-    """
-    code = sorted(Path(__file__).parent.glob("*.py"))
-    identity = {
-        "params": params,
-        "files": [sha256(path) for path in [*files, *code]],
-        "versions": [version(name) for name in ("keras", "tensorflow", "openvino", "numpy")],
-    }
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:_DIGITS]
-    folder = root / PRIVATE / "checkpoints" / stage
-    put_back(folder / digest)
-    unfinished = list(folder.glob(f"{SCRATCH}*"))  # a run was killed while it wrote
-    others = [path for path in folder.glob("*") if _is_checkpoint(path) and path.name != digest]
-    older = sorted(others, key=lambda path: path.stat().st_mtime)[:-1]
-    for useless in (*unfinished, *older):
-        remove_folder(useless)
-    return Checkpoint(folder / digest)
-
-
-def _is_checkpoint(path: Path) -> bool:
-    """Whether `checkpoint` made it: a copy that somebody keeps beside it has another name."""
-    return bool(re.fullmatch(f"[0-9a-f]{{{_DIGITS}}}", path.name)) and kind(path) == FOLDER
-
-
-def uncompiled(model: keras.Model) -> keras.Model:
-    """Return the same layers as a model that was never compiled: it is saved without optimizer.
-
-    It keeps the name, which Keras writes into the file: a numbered one would differ between an
-    interrupted and an uninterrupted run.
-    """
-    return keras.Model(model.inputs, model.outputs, name=model.name)
 
 
 def seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
@@ -241,7 +90,8 @@ def fit(
     """Fit `model` on the cross-entropy, and leave it with its best epoch's weights.
 
     The best epoch is that of the lowest validation loss. A run that `kept` knows goes on after its
-    last whole epoch and ends with the same weights as an uninterrupted one.
+    last whole epoch and ends with the same weights as an uninterrupted one; where what it knows is
+    damaged, it starts over.
 
     Args:
         model: from inputs to probabilities (n, 10).
@@ -259,12 +109,12 @@ def fit(
         and on validation, at its end.
 
     Raises:
-        ThawError: the loss is not finite.
+        ThawError: the loss is not finite, or the state was damaged after the fit had begun.
         Exception: whatever reading a batch raises.
 
     """
     _compile(model, by or Adam(training.learning_rate), label_smoothing, steps_at_once)
-    history = kept.restore(model)
+    history = kept.resume(model)
     if history.epochs:
         print(f"{GOING_ON} {history.epochs} of {training.epochs}", flush=True)
     if not history.is_over(training.epochs, patience):
