@@ -1,6 +1,7 @@
 """The real pipeline, by the real DVC, on the real images, a few of them. Minutes."""
 
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -185,6 +186,32 @@ def test_dvcs_own_list_of_paths_in_use_can_be_removed_where_a_kill_cut_it_off(
     (project.root / faults.RWLOCK).write_text('{"a": ')
     assert faults.mend(project, faults.recovers(project, "report"))
     assert faults.recovers(project, "report") == ""
+
+
+def test_a_damaged_object_of_dvcs_cache_is_named_and_replaced(project: Project) -> None:
+    """DVC itself copies it to the workspace, and keeps it when its stage runs again."""
+    copy = project.root / "data/features/features.h5"
+    digest = hashlib.md5(copy.read_bytes()).hexdigest()
+    cached = project.root / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}"
+    cached.chmod(0o644)
+    os.truncate(cached, cached.stat().st_size // 2)
+    cached.chmod(0o444)
+    copy.unlink()
+    project.dvc("checkout", "data/features")
+    assert "up to date" in project.dvc("status", "features")
+    said = project.dvc("repro", "--force", "--single-item", "train-frozen", code=255)
+    assert "error in stage train-frozen: " in said
+    assert "python -m tools.verify_cache" in said
+    assert "Traceback" not in said
+    advice = project.run(sys.executable, "-m", "tools.verify_cache", code=1)
+    assert f"{cached.relative_to(project.root)} (data/features/features.h5)" in advice
+    removals = [line for line in advice.splitlines() if line.startswith("  rm -f ")]
+    project.run("sh", "-c", "\n".join(removals))
+    project.dvc("repro")
+    assert "objects of DVC's cache are whole" in project.run(
+        sys.executable, "-m", "tools.verify_cache"
+    )
+    assert project.changed() == ""
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(project: Project) -> None:

@@ -1,5 +1,7 @@
 import errno
+import importlib.util
 import os
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,6 +18,7 @@ from thaw.files import (
     put_back,
     read_csv,
     read_json,
+    remedy,
     remove_folder,
     require_space,
     write_csv,
@@ -147,6 +150,11 @@ def test_a_durable_folder_is_on_the_disk_before_it_takes_its_place(
     ]
     assert done[5:]
     assert all(step.startswith("remove") for step in done[5:])
+
+
+def test_what_is_damaged_leads_to_the_check_of_dvcs_copies() -> None:
+    (module,) = re.findall(r"python -m ([\w.]+)", remedy())
+    assert importlib.util.find_spec(module)
 
 
 def test_space_is_asked_for_before_it_is_used(

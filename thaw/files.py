@@ -229,7 +229,10 @@ def read_csv(path: Path, otherwise: str = "") -> list[dict[str, str]]:
 
 def remedy() -> str:
     """What brings back a damaged file that a stage made."""
-    return "Run `dvc repro` to make it again."
+    return (
+        "Run `dvc repro` to make it again. If DVC takes it for unchanged, its own copy may be "
+        "damaged, too: `python -m tools.verify_cache` names it and what replaces it."
+    )
 
 
 def sha256(path: Path) -> str:
