@@ -10,6 +10,7 @@ to its end, to see that it does.
 
 import argparse
 import io
+import itertools
 import os
 import random
 import shutil
@@ -213,8 +214,8 @@ def outcome(place: Checkpoint, expected: Expected, to_its_end: bool) -> str:
     return ("noticed" if noticed else "harmless") if right else "silent"
 
 
-def results(root: Path, times: int, seed: int) -> dict[tuple[str, str], Counter[str]]:
-    """Damage a checkpoint in `root` in every way; return the outcomes by file and kind."""
+def results(root: Path, times: int, seed: int) -> Iterator[tuple[str, str, Counter[str]]]:
+    """Damage a checkpoint in `root` in every way; yield the outcomes of each file and kind."""
     place, other = (checkpoint(root / name, "frozen", {}, []) for name in ("run", "other"))
     other = Checkpoint(other.folder.with_name("0" * 16))
     first = (*state(new_model()), repr(place.resume(new_model())).encode())
@@ -224,15 +225,17 @@ def results(root: Path, times: int, seed: int) -> dict[tuple[str, str], Counter[
         train(new_model(), place, EPOCHS_BEFORE)
         shutil.copytree(place.folder, whole)
         expected = Expected(first, take_up(place), train(new_model(), place, EPOCHS))
-    found: dict[tuple[str, str], Counter[str]] = {}
-    for case in cases(whole, other.folder, times, random.Random(seed)):
-        shutil.rmtree(place.folder.parent)
-        shutil.copytree(whole, place.folder)
-        case.damage(place.folder)
-        is_first = case.kind not in {kind for _, kind in found}
-        count = found.setdefault(case[:2], Counter())
-        count[outcome(place, expected, to_its_end=is_first)] += 1
-    return found
+    every = cases(whole, other.folder, times, random.Random(seed))
+    tried: set[str] = set()
+    for (file, kind), alike in itertools.groupby(every, key=lambda case: case[:2]):
+        found: Counter[str] = Counter()
+        for case in alike:
+            shutil.rmtree(place.folder.parent)
+            shutil.copytree(whole, place.folder)
+            case.damage(place.folder)
+            found[outcome(place, expected, to_its_end=kind not in tried)] += 1
+            tried.add(kind)
+        yield file, kind, found
 
 
 def main() -> None:
@@ -247,9 +250,9 @@ def main() -> None:
     print("| File | Damage | Tried | Noticed | Harmless | Silent | Tracebacks |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for (file, kind), count in results(Path(folder), options.times, options.seed).items():
-            total += count
-            print(line(file, kind, count))
+        for file, kind, found in results(Path(folder), options.times, options.seed):
+            total += found
+            print(line(file, kind, found), flush=True)
     print(line("all", "all", total))
     sys.exit(1 if total["silent"] + total["traceback"] else 0)
 
