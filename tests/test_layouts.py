@@ -11,9 +11,9 @@ from conftest import ROOT
 
 from reliability.hostile import network as tiny_network
 from thaw import ThawError, backbone, layouts, weights
+from thaw.checkpoint import uncompiled
 from thaw.heads import build_head
 from thaw.params import load_params
-from thaw.training import uncompiled
 from thaw.weights import TOP_LAYER, Layers
 
 SIDE = 32

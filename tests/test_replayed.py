@@ -21,11 +21,12 @@ from reliability.project import DVC, Project, create
 from study.__main__ import git, origin
 from thaw import backbone, inference, modes, weights
 from thaw.batches import Batches
+from thaw.checkpoint import Checkpoint
 from thaw.files import atomic_file, sha256
 from thaw.heads import build_head
 from thaw.params import Params, Training
 from thaw.runtime import configure, plain_keras
-from thaw.training import Checkpoint, fit
+from thaw.training import fit
 
 HOOKS = ("pre-commit", "commit-msg", "prepare-commit-msg", "post-checkout", "post-commit")
 GIT_CONFIG = """
