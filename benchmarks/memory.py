@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from benchmarks.apart import ROOT, machine
+from thaw.yaml_file import read_yaml
 
 SOME = {"train": 600, "validation": 100, "test": 200}
 """Images, where all would take hours."""
@@ -51,7 +52,7 @@ def peak(stage: str, folder: Path, params: dict[str, Any]) -> float:
 
 def main() -> None:
     """Measure every stage; write the table."""
-    everything = yaml.safe_load((ROOT / "params.yaml").read_text())
+    everything = read_yaml(ROOT / "params.yaml")
     few = few_images(everything)
     lines = ["| stage, at 224 px | images | batch | peak memory |", "|---|---|---|---|"]
 

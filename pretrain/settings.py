@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from thaw import ThawError
+from thaw.yaml_file import read_yaml
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "data"
@@ -62,12 +62,10 @@ def load_settings(path: Path = HERE / "params.yaml") -> Settings:
 
     """
     try:
-        return Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Settings.model_validate(read_yaml(path))
     except ValidationError as error:
         listed = "\n".join(
             f"  {'.'.join(map(str, entry['loc']))}: {entry['msg']}. Received: {entry['input']!r}"
             for entry in error.errors()
         )
         raise ThawError(f"{path} holds entries that cannot be used:\n{listed}") from error
-    except (OSError, yaml.YAMLError) as error:
-        raise ThawError(f"{path} cannot be read: {error}") from error

@@ -12,6 +12,7 @@ import yaml
 
 from thaw.mirrors import FOLDER_VARIABLE
 from thaw.stage import PRIVATE
+from thaw.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[1]
 DVC = (sys.executable, "-m", "dvc")
@@ -28,7 +29,7 @@ TINY_TRAINING = {"images": 40, "epochs": 2, "batch_size": 20}
 
 def tiny_params() -> dict[str, Any]:
     """Return params.yaml's entries, at a size that runs in a minute or two."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params: dict[str, Any] = read_yaml(ROOT / "params.yaml")
     params["samples"] |= {"train": 100, "validation": 40, "test": 40}
     params["weights"] = "random"
     params |= {"baseline": {"image_size": 48, "images": 10, "linear_images": 50}, "freeze": 10}

@@ -20,10 +20,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from thaw.files import write_csv
+from thaw.yaml_file import parse_yaml, read_yaml
 from tools.folder import explain, unfit
 
 HERE = Path(__file__).parent
@@ -62,7 +62,7 @@ def _text(value: object) -> str:
 
 def load_sets() -> dict[str, Set]:
     """Return the sets of sets.yaml by name."""
-    entries = yaml.safe_load((HERE / "sets.yaml").read_text(encoding="utf-8"))
+    entries = read_yaml(HERE / "sets.yaml")
     return {name: Set.model_validate(entry) for name, entry in entries.items()}
 
 
@@ -182,7 +182,8 @@ def collect(name: str, chosen: Set) -> Path:
 
 def origin(reference: str) -> dict[str, Any]:
     """Return what, besides the set, an experiment's numbers depend on."""
-    params = yaml.safe_load(git("show", f"{reference}:./params.yaml"))
+    name = f"{reference}:./params.yaml"
+    params = parse_yaml(git("show", name), name)
     commit = reference.removeprefix("refs/exps/").replace("/", "", 1)[:COMMIT_DIGITS]
     return {"seed": params["seed"], "threads": params["threads"], "commit": commit}
 

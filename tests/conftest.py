@@ -26,6 +26,7 @@ from thaw.fashion_mnist import GrayImages
 from thaw.mirrors import FOLDER_VARIABLE
 from thaw.params import Params
 from thaw.runtime import configure
+from thaw.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[1]
 # As every stage does first; TensorFlow takes its thread pools from the first that asks.
@@ -132,7 +133,8 @@ def entries() -> dict[str, Any]:
 
 
 def read_entries() -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "params.yaml").read_text())
+    entries: dict[str, Any] = read_yaml(ROOT / "params.yaml")
+    return entries
 
 
 @pytest.fixture

@@ -142,15 +142,23 @@ def test_all_problems_are_listed_at_once(entries: dict[str, Any], write_params: 
 
 def test_a_rate_as_dvc_writes_it_is_a_number(entries: dict[str, Any], write_params: Write) -> None:
     text = yaml.safe_dump(entries).replace("learning_rate: 0.001", "learning_rate: 1e-05")
-    assert "learning_rate: 1e-05" in text  # which YAML 1.1 reads as a string
+    assert "learning_rate: 1e-05" in text  # which PyYAML, YAML 1.1, reads as a string
     assert load_params(write_params(text)).train_frozen.learning_rate == 1e-5
 
 
-def test_an_integer_as_dvc_might_write_it_is_not_a_number_of_epochs(
+def test_a_number_that_is_whole_by_chance_is_not_a_number_of_epochs(
     entries: dict[str, Any], write_params: Write
 ) -> None:
-    with pytest.raises(ThawError, match=r"train_full\.epochs: must be an integer.*'1e1'"):
-        load_params(write_params(changed(entries, "train_full.epochs", "1e1")))
+    text = yaml.safe_dump(entries).replace("epochs: 12", "epochs: 1e1")
+    with pytest.raises(ThawError, match=r"train_full\.epochs: must be an integer.*10\.0"):
+        load_params(write_params(text))
+
+
+def test_a_number_in_quotation_marks_is_text_as_it_is_to_dvc(
+    entries: dict[str, Any], write_params: Write
+) -> None:
+    with pytest.raises(ThawError, match=r"head\.dropout: must be a number .*Received: '0\.3'"):
+        load_params(write_params(changed(entries, "head.dropout", "0.3")))
 
 
 @pytest.mark.parametrize(

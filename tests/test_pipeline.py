@@ -25,6 +25,7 @@ ORDER = (
         "parent",
         "places",
         "files",
+        "yaml_file",
         "params",
         "versions",
         "process",
@@ -113,7 +114,7 @@ def test_whatever_computes_has_its_version_named() -> None:
     }
     # What reads, checks, fetches and shows; threads are counted, not computed with.
     other = {*("aiohttp", "certifi", "jinja2", "joblib", "matplotlib", "psutil", "pydantic")}
-    other |= {*("tenacity", "threadpoolctl", "tqdm", "urllib3", "yaml", "thaw")}
+    other |= {*("ruamel", "tenacity", "threadpoolctl", "tqdm", "urllib3", "thaw")}
     libraries = imported - set(sys.stdlib_module_names) - other
     assert libraries == {named.get(name, name) for name in DECISIVE}
 

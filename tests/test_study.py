@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, refusal
+from conftest import ROOT, read_entries, refusal
 
 from reliability.project import Project
 from study.__main__ import Set, check_committed, git, load_sets, pending, table
@@ -28,7 +28,7 @@ def test_every_experiment_has_valid_params(name: str) -> None:
     written = stages[chosen.stage]["metrics"]
     assert chosen.metrics in [path for entry in written for path in entry]
     for run in chosen.runs:
-        entries = yaml.safe_load((ROOT / "params.yaml").read_text())
+        entries = read_entries()
         for change in chosen.overrides(run):
             path, value = change.split("=", 1)
             *sections, last = path.split(".")

@@ -8,11 +8,10 @@ import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from thaw import ThawError
-from thaw.places import check_input
+from thaw.yaml_file import read_yaml
 
 PARAMS_FILE = "params.yaml"
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
@@ -33,16 +32,6 @@ ENGINES = ("openvino", "keras")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 BATCH_NORMS = ("stored", "batch")
 WEIGHT_SOURCES = ("imagenet", "bundled", "random")
-
-
-def _number(value: object) -> object:
-    """Refuse what pydantic would turn into 0.0 or 1.0.
-
-    It takes strings of digits, and has to: DVC writes 1e-05, which PyYAML reads as a string.
-    """
-    if isinstance(value, bool):
-        raise ValueError("a truth value is not a number")
-    return value
 
 
 def _freeze(value: object) -> object:
@@ -92,7 +81,7 @@ _FREEZE = (
     "conv2_block1 to conv5_block3"
 )
 Freeze = Annotated[int | str, BeforeValidator(_freeze)]
-Number = Annotated[float, BeforeValidator(_number)]
+Number = Annotated[float, Field(strict=True)]
 Units = Annotated[int, Field(strict=True, ge=1, le=8192)]
 
 
@@ -265,7 +254,7 @@ def load_params(root: Path = Path()) -> Params:
 
     """
     path = root / PARAMS_FILE
-    entries = _read_yaml(path)
+    entries = _read_entries(path)
     try:
         return Params.model_validate(entries)
     except ValidationError as error:
@@ -277,14 +266,8 @@ def load_params(root: Path = Path()) -> Params:
         ) from None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        entries = yaml.safe_load(check_input(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ThawError(f"{path} cannot be read: {error}. Run in the project's folder.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # ValueError: PyYAML makes dates of what looks like one, and some of those do not exist.
-        raise ThawError(f"{path} is not YAML: {error}. Correct the file.") from error
+def _read_entries(path: Path) -> dict[str, Any]:
+    entries = read_yaml(path)
     if not isinstance(entries, dict):
         raise ThawError(
             f"{path} must hold entries of the form `key: value`. Received: {_shorten(entries)}"
