@@ -8,12 +8,13 @@ from conftest import ROOT, gray_images
 
 from study.__main__ import load_sets, table
 from thaw import drawing
-from thaw.drawing import MODES
+from thaw.evaluation import key, reliability, wilson_interval
 from thaw.fashion_mnist import CLASS_NAMES
 from thaw.files import write_csv, write_json
 from thaw.images import SMALL, Images, open_images, split, write_images
 from thaw.modes import PREDICTION_COLUMNS
 from thaw.params import Params
+from thaw.results import MODES
 
 
 def scores(accuracy: float, low: float, high: float) -> dict[str, float | int]:
@@ -26,26 +27,49 @@ def scores(accuracy: float, low: float, high: float) -> dict[str, float | int]:
     }
 
 
-def mode_metrics(trained: int, accuracy: float) -> dict[str, float | int | str]:
-    return scores(accuracy, accuracy - 0.09, accuracy + 0.01) | {
-        "generalization_gap": 0.05,
-        "calibration_error": 0.02,
-        "parameters_trainable": trained,
-        "images_seen": 3_000,
-        "layers_frozen": 10,
-        "seeds": 1,
-        "best_epoch": 2,
-        "train_image_6_label": "Sneaker",
-        "train_image_6_probability": 0.9,
+def mode_metrics(trained: int, wrong: int) -> dict[str, float | int | str]:
+    """Return a mode's metrics, of which the first `wrong` images' answers are wrong: `answers`."""
+    right = SURE - wrong
+    confidence = np.array([0.9 - image / 1000 for image in range(SURE)])
+    bins = reliability(confidence, np.arange(SURE) >= wrong)
+    by_class = {
+        f"test_accuracy_{key(name)}": 1 - sum(image % 10 == label for image in range(wrong)) / 10
+        for label, name in enumerate(CLASS_NAMES)
     }
+    return (
+        scores(right / SURE, *wilson_interval(right, SURE))
+        | by_class
+        | {
+            "generalization_gap": 0.05,
+            "train_accuracy": 0.8,
+            "validation_accuracy": 0.75,
+            "test_loss": 0.5,
+            "calibration_error": sum(n * abs(sure - share) for sure, share, n in bins) / SURE,
+            "parameters": trained + 100,
+            "parameters_trainable": trained,
+            "parameters_non_trainable": 100,
+            "validation_images": 20,
+            "head_start_epochs": 1,
+            "epochs": 2,
+            "best_epoch": 2,
+            "images_seen": 150,
+            "layers_frozen": 10,
+            "seeds": 1,
+            "weights": "random",
+            "train_image_6_label": "Sneaker",
+            "train_image_6_probability": 0.9,
+        }
+    )
 
 
 def baseline_metrics() -> dict[str, float | int | str | bool]:
     metrics: dict[str, float | int | str | bool] = {"chance_accuracy": 0.1, "weights": "random"}
     metrics |= {"has_1000_class_top": True, "zero_shot_images": 50, "zero_shot_image_size": 64}
-    metrics |= {"linear_pixels_train_images": 1_000, "linear_pixels_test_images": 100}
-    for name in ("linear_pixels", "byte_zero_shot", "unit_zero_shot"):
-        metrics |= {f"{name}_accuracy{end}": 0.5 for end in ("", "_low", "_high")}
+    metrics |= {"linear_pixels_train_images": 1_000, "linear_pixels_test_images": SURE}
+    counts = {"linear_pixels": SURE, "byte_zero_shot": 50, "unit_zero_shot": 50}
+    for name, count in counts.items():
+        ends = zip(("_low", "_high"), wilson_interval(count // 2, count), strict=True)
+        metrics |= {f"{name}_accuracy": 0.5} | {f"{name}_accuracy{end}": at for end, at in ends}
     for input_range in ("byte", "unit"):
         for rank in (1, 2, 3):
             said = f"{input_range}_train_image_6_top{rank}"
@@ -53,7 +77,17 @@ def baseline_metrics() -> dict[str, float | int | str | bool]:
     return metrics
 
 
+def cell_metrics() -> dict[str, float]:
+    """Return what metrics/diagnose.json has of `CELLS`."""
+    return {
+        f"freeze_{'_'.join(cell[:3])}_{name}": value
+        for cell in CELLS
+        for name, value in zip(CELL_ENDS, cell[3:], strict=True)
+    }
+
+
 CELL_COLUMNS = ("freeze", "input_range", "statistics")
+CELL_ENDS = ("train_accuracy", "validation_accuracy", "validation_loss", "statistics_shift")
 CELLS = [
     ("175", "byte", "stored", 0.81, 0.77, 0.9, 0.0),
     ("175", "byte", "batch", 0.78, 0.57, 1.5, 0.4),
@@ -67,25 +101,22 @@ SURE = 100
 def make(root: Path, params: Params) -> Path:
     """Write a project's metrics and results to `root`, and the plots that are drawn from them."""
     asked = params.model_copy(
-        update={"samples": params.samples.model_copy(update={"test": SURE, "train": 20})}
+        update={"samples": params.samples.model_copy(update={"test": SURE, "train": 50})}
     )
-    parts = split(gray_images(60), gray_images(SURE, seed=1), asked)
+    parts = split(gray_images(80), gray_images(SURE, seed=1), asked)
     write_images(root / "data/images/rgb32.h5", parts, SMALL)
     test = open_images(root / "data/images", SMALL, "test")
     (root / "study").mkdir()
     for name in ("params.yaml", "requirements.lock", "study/published.csv"):
         shutil.copy(ROOT / name, root / name)
-    cells = {"byte_input_deviation": 75.0, "unit_input_deviation": 0.3}
-    counts = {"train_images": 20, "validation_images": 20, "epochs": 2}
-    metrics = {"baseline": baseline_metrics(), "diagnose": {**cells, **counts}}
-    metrics |= {
-        mode: mode_metrics(1_000_000 + i, 1 - _wrong(i) / SURE) for i, mode in enumerate(MODES)
-    }
+    diagnose: dict[str, object] = {"byte_input_deviation": 75.0, "unit_input_deviation": 0.3}
+    diagnose |= {"train_images": 20, "validation_images": 20, "epochs": 2, "weights": "random"}
+    metrics = {"baseline": baseline_metrics(), "diagnose": diagnose | cell_metrics()}
+    metrics |= {mode: mode_metrics(1_000_000 + i, _wrong(i)) for i, mode in enumerate(MODES)}
     for name, content in metrics.items():
         write_json(root / f"metrics/{name}.json", content)
     folder = root / "data/results"
-    ends = ("train_accuracy", "validation_accuracy", "validation_loss", "statistics_shift")
-    write_csv(folder / "diagnose/cells.csv", (*CELL_COLUMNS, *ends), CELLS)
+    write_csv(folder / "diagnose/cells.csv", (*CELL_COLUMNS, *CELL_ENDS), CELLS)
     write_csv(folder / "diagnose/history.csv", (*CELL_COLUMNS, "epoch"), [])
     shifts = [(*cell[:3], layer, cell[-1]) for cell in CELLS for layer in ("bn1", "bn2")]
     write_csv(folder / "diagnose/shifts.csv", (*CELL_COLUMNS, "layer", "statistics_shift"), shifts)

@@ -54,8 +54,7 @@ ORDER = (
         "baseline",
     ),
     *("optimizers", "batches", "checkpoint", "training", "canvas", "figures", "modes"),
-    "diagnosis",
-    *("drawing", "reporting"),
+    *("diagnosis", "results", "drawing", "reporting"),
 )
 
 

@@ -147,12 +147,6 @@ def test_predictions_of_other_images_are_refused(results: Path, tmp_path: Path) 
         drawing.draw(results, tmp_path / "drawn")
 
 
-def test_predictions_that_the_metrics_contradict_are_refused(results: Path, tmp_path: Path) -> None:
-    change(results, "full", test_accuracy=0.5)
-    with pytest.raises(ThawError, match=r"train-full 0\.79 are right, its metrics say 0\.5"):
-        drawing.draw(results, tmp_path / "drawn")
-
-
 @pytest.mark.parametrize(
     ("low", "verdict"), [("0.01", "ahead of"), ("-0.01", "not distinguishable from")]
 )

@@ -6,25 +6,20 @@ Drawing apart from training: a change of colour must not retrain a network.
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from thaw import ThawError, figures
 from thaw.evaluation import paired_difference, reliability
 from thaw.fashion_mnist import CLASS_NAMES
-from thaw.files import METRIC_DIGITS, read_csv, read_json, remedy, write_csv
+from thaw.files import read_csv, remedy, write_csv
 from thaw.images import Images, open_images
 from thaw.params import BACKBONE_LAYERS
 from thaw.places import check_input
+from thaw.results import HISTORY, MODES, PREDICTIONS, Answers, Metrics, load
 
-Metrics = Mapping[str, Any]
-MODES = {"frozen": "train-frozen", "partial": "train-partial", "full": "train-full"}
-"""Each mode's stage, in the order in which they thaw."""
 MISTAKES = 10
 DIGITS = 4
 CURVE = {
@@ -57,28 +52,6 @@ FULL_COLUMNS = (
 """Of full_data.csv; "-" stands where a column does not apply."""
 COUNTS = ("train_images", "epochs", "parameters_trainable")
 STUDY_REMEDY = "Restore it: git checkout -- study"
-HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a mode's models say of the test images; the first row is the saved model's.
-
-    Attributes:
-        actual: (images,) int64, 0..9.
-        predicted: (seeds, images) int64, 0..9.
-        confidence: (seeds, images) float64, the predicted class' probability.
-
-    """
-
-    actual: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    confidence: NDArray[np.float64]
-
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        """Whether each is right, (seeds, images)."""
-        return self.predicted == self.actual
 
 
 def draw(root: Path, plots: Path) -> None:
@@ -91,14 +64,11 @@ def draw(root: Path, plots: Path) -> None:
     results = root / "data/results"
     test = open_images(root / "data/images", figures.SHOWN_SIZE, "test")
     try:
-        _draw_baseline(results, plots, read_json(root / "metrics/baseline.json"))
+        metrics, answers = load(root, test)
+        _draw_baseline(results, plots, metrics["baseline"])
         _draw_diagnose(results, plots)
-        answers = {}
-        for mode in MODES:
-            metrics = read_json(root / f"metrics/{mode}.json")
-            answers[mode] = read_answers(results / mode / PREDICTIONS)
-            _check(answers[mode], metrics, test, mode)
-            _draw_mode(results / mode, plots / mode, mode, metrics, answers[mode], test)
+        for mode, of in answers.items():
+            _draw_mode(results / mode, plots / mode, mode, metrics[mode], of, test)
         _draw_comparison(plots / "modes", answers)
         _write_before_after(results, plots / "modes", answers, test)
     except (KeyError, ValueError, TypeError, OverflowError, OSError) as error:
@@ -107,50 +77,6 @@ def draw(root: Path, plots: Path) -> None:
         _draw_study(root / "study", plots / "study")
     except (KeyError, ValueError, OverflowError, OSError) as error:
         raise ThawError(f"study/ is damaged: {error!r}. {STUDY_REMEDY}") from error
-
-
-def read_answers(path: Path) -> Answers:
-    """Return predictions.csv as arrays.
-
-    Raises:
-        ThawError: the file is missing or is not text.
-        KeyError, ValueError: a column or a class is unknown, an image is missing, or a probability
-            is none.
-
-    """
-    rows = read_csv(path)
-    by_seed: dict[int, list[dict[str, str]]] = {}
-    for row in rows:
-        by_seed.setdefault(int(row["seed"]), []).append(row)
-
-    def classes(name: str) -> NDArray[np.int64]:
-        return np.array([[CLASS_NAMES.index(row[name]) for row in of] for of in by_seed.values()])
-
-    actual, predicted = classes("actual"), classes("predicted")
-    if not rows or (actual != actual[0]).any():
-        raise ValueError(f"{path}: every seed must have the same images")
-    confidence = np.array([[float(row["confidence"]) for row in of] for of in by_seed.values()])
-    if not ((confidence >= 0) & (confidence <= 1)).all():
-        raise ValueError(f"{path}: probabilities must be from 0 to 1")
-    return Answers(actual[0], predicted, confidence)
-
-
-def _check(answers: Answers, metrics: Metrics, test: Images, mode: str) -> None:
-    """Hold predictions to the metrics and the images that they are of."""
-    count = len(answers.actual)
-    if count != metrics["test_images"]:
-        raise ThawError(
-            f"the predictions of {MODES[mode]} are of {count:,} images, its metrics of "
-            f"{metrics['test_images']:,}. {remedy()}"
-        )
-    if not np.array_equal(answers.actual, test.labels):
-        raise ThawError(f"the predictions of {MODES[mode]} are not of these images. {remedy()}")
-    share = round(float(answers.correct[0].mean()), METRIC_DIGITS)
-    if share != metrics["test_accuracy"]:
-        raise ThawError(
-            f"of the predictions of {MODES[mode]} {share} are right, its metrics say "
-            f"{metrics['test_accuracy']}. {remedy()}"
-        )
 
 
 def _draw_baseline(results: Path, plots: Path, metrics: Metrics) -> None:

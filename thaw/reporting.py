@@ -13,13 +13,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 
 from thaw import ThawError, versions
 from thaw.canvas import save_image
-from thaw.drawing import MODES, Metrics, cell_name
+from thaw.drawing import cell_name
 from thaw.evaluation import key
 from thaw.fashion_mnist import CLASS_NAMES, FILES
 from thaw.figures import SHOWN_SIZE
 from thaw.files import read_csv, read_json, remedy, sha256
 from thaw.images import open_images
 from thaw.params import BACKBONE_LAYERS, load_params
+from thaw.results import MODES, Metrics
 
 NOTICES = {
     "random": "No pretrained weights were used: ResNet50 starts from random weights, so these "

@@ -1,0 +1,110 @@
+"""Metrics that were changed by hand: what follows from the results must be what they say."""
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import read_entries, small_params
+from report_project import make
+
+from thaw import ThawError
+from thaw.files import read_csv, read_json, write_csv, write_json
+from thaw.images import SMALL, open_images
+from thaw.results import load
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("results"), small_params(read_entries()))
+
+
+def check(root: Path) -> None:
+    load(root, open_images(root / "data/images", SMALL, "test"))
+
+
+def refusal(root: Path, name: str, changes: dict[str, object]) -> str:
+    """Return how thaw refuses a file of metrics in which `changes` were made."""
+    path = root / f"metrics/{name}.json"
+    content = read_json(path)
+    write_json(path, content | changes)
+    try:
+        with pytest.raises(ThawError) as caught:
+            check(root)
+    finally:
+        write_json(path, content)
+    return str(caught.value)
+
+
+def test_what_the_stages_wrote_holds_together(project: Path) -> None:
+    check(project)
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "value", "allowed"),
+    [
+        ("full", "test_accuracy", 0.5, "0.79, as"),
+        ("full", "test_accuracy", 7.9, "a number, from 0 to 1"),
+        ("full", "test_accuracy", "0.79", "a number, from 0 to 1"),
+        ("full", "test_accuracy", True, "a number, from 0 to 1"),
+        ("full", "test_accuracy_low", 0.8, "0.7002, as"),
+        ("full", "test_accuracy_low", 0.0, "0.7002, as"),
+        ("full", "test_accuracy_high", 0.5, "0.8583, as"),
+        ("full", "test_accuracy_bag", 0.9, "0.8, as"),
+        ("full", "generalization_gap", 0.06, "0.05, as"),
+        ("full", "generalization_gap", -2, "a number, from -1 to 1"),
+        ("full", "train_accuracy", 0.9, "0.15, as"),
+        ("full", "calibration_error", 0.5, "0.2803, as"),
+        ("full", "test_loss", -0.1, "a number, at least 0"),
+        ("full", "test_images", 99, ""),
+        ("full", "train_images", 49, "147, as"),
+        ("full", "train_images", 0, "a number, from 1 to 60000"),
+        ("full", "images_seen", 151, "150, as"),
+        ("full", "epochs", 3, "2, as"),
+        ("full", "best_epoch", 1, "2, as"),
+        ("full", "best_epoch", 3, "2, as"),
+        ("full", "parameters", 1, "1000102, as"),
+        ("full", "layers_frozen", 176, "a number, from 0 to 175"),
+        ("full", "seeds", 3, "1, as"),
+        ("full", "weights", "imagenet", "random, as"),
+        ("baseline", "linear_pixels_accuracy", 0.6, "0.5"),
+        ("baseline", "linear_pixels_accuracy", 0.501, "0.5, as"),
+        ("baseline", "linear_pixels_accuracy_low", 0.6, "0.4038, as"),
+        ("baseline", "linear_pixels_test_images", 1000, "100, as"),
+        ("baseline", "byte_zero_shot_accuracy_high", 0.5, "0.6"),
+        ("baseline", "chance_accuracy", 0.2, "0.1, as"),
+        ("diagnose", "freeze_175_unit_batch_validation_accuracy", 0.2, "0.1, as"),
+        ("diagnose", "freeze_175_byte_stored_statistics_shift", -1.0, "a number, at least 0"),
+    ],
+)
+def test_a_metric_that_contradicts_the_results_is_named(
+    project: Path, name: str, metric: str, value: object, allowed: str
+) -> None:
+    said = refusal(project, name, {metric: value})
+    if metric == "test_images":
+        assert "are of 100 images, its metrics of 99" in said
+        return
+    start = r"metrics/(full|baseline|diagnose)\.json: \w+ must be "
+    assert re.match(start, said)
+    assert f"Received: {value!r}. Run `dvc repro --force --single-item" in said or metric in (
+        *("train_accuracy", "train_images", "linear_pixels_accuracy"),
+    )
+    assert allowed in said
+
+
+def test_seeds_are_held_to_their_predictions(project: Path) -> None:
+    """Of a second seed that is right on all images."""
+    path = project / "data/results/full/predictions.csv"
+    rows = read_csv(path)
+    other = [row | {"seed": "1", "predicted": row["actual"]} for row in rows]
+    two = [list(row.values()) for row in [*rows, *other]]
+    spread = {"seeds": 2, "test_accuracy_mean": 0.895, "test_accuracy_std": 0.1485}
+    before = read_json(project / "metrics/full.json")
+    write_csv(path, list(rows[0]), two)
+    write_json(project / "metrics/full.json", before | spread)
+    try:
+        check(project)
+        assert "must be 0.895, as" in refusal(project, "full", {"test_accuracy_mean": 0.9})
+        assert "must be 0.1485, as" in refusal(project, "full", {"test_accuracy_std": 0.0})
+    finally:
+        write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
+        write_json(project / "metrics/full.json", before)
