@@ -4,7 +4,6 @@ Writes  benchmarks/results.csv, benchmarks/results.md (the full size only)
 """
 
 import argparse
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import NamedTuple
 from benchmarks.apart import ROOT, machine, run_apart
 from benchmarks.cases import SIZES
 from benchmarks.overhead import build, empty_stages, timed_repro
-from reliability.project import DVC
 from thaw.files import write_csv
+from tools.commands import dvc
 
 HERE = Path(__file__).parent
 REPETITIONS = {"quick": 1, "full": 2}
@@ -68,7 +67,7 @@ def measure_no_op(way: str) -> dict[str, float]:
 
 def up_to_date() -> bool:
     """Whether `dvc repro` has nothing to do here."""
-    return subprocess.run([*DVC, "status", "--quiet"], cwd=ROOT, check=False).returncode == 0
+    return dvc("status", "--json", root=ROOT) == "{}"
 
 
 def measured(case: str, size: str) -> Iterator[Row]:

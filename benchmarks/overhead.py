@@ -7,7 +7,6 @@ empty ones, then thaw's own stages with part of what dvc.yaml says about them. A
 times, there and back; the median of the seconds, and of the ratio to the empty ones' of that round.
 """
 
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,7 +17,8 @@ from typing import Any
 import yaml
 
 from benchmarks.apart import ROOT, machine
-from reliability.project import DVC, Project, copy_files
+from reliability.project import Project, copy_files
+from tools.commands import dvc
 
 ROUNDS = 20
 Stage = dict[str, Any]
@@ -28,7 +28,7 @@ Stage = dict[str, Any]
 def timed_repro(root: Path) -> float:
     """Return the seconds that `dvc repro` takes."""
     begin = time.perf_counter()
-    subprocess.run([*DVC, "repro", "--quiet"], cwd=root, check=True, capture_output=True)
+    dvc("repro", "--quiet", root=root)
     return time.perf_counter() - begin
 
 

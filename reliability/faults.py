@@ -26,8 +26,9 @@ from typing import NamedTuple
 
 import yaml
 
-from reliability.project import DVC, Project, create, environment
+from reliability.project import Project, create, environment
 from thaw.stage import GOING_ON, PRIVATE
+from tools.commands import DVC
 
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGINT": signal.SIGINT}
 PATIENCE = 60

@@ -13,9 +13,9 @@ import yaml
 from thaw.mirrors import FOLDER_VARIABLE
 from thaw.stage import PRIVATE
 from thaw.yaml_file import read_yaml
+from tools.commands import DVC, git
 
 ROOT = Path(__file__).parents[1]
-DVC = (sys.executable, "-m", "dvc")
 IDENTITY = {
     f"GIT_{role}_{what}": "tester@example.org"
     for role in ("AUTHOR", "COMMITTER")
@@ -42,9 +42,8 @@ def tiny_params() -> dict[str, Any]:
 
 def copy_files(to: Path) -> None:
     """Copy what git knows, or would take, to `to`."""
-    listed = subprocess.check_output(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
-    )
+    known = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    listed = git(*known, root=ROOT)
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (to / name).parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reliability.project import DVC, Project, create
+from reliability.project import Project, create
+from tools.commands import DVC
 
 FOLDER = "another folder, with blanks"
 

@@ -13,7 +13,6 @@ import fnmatch
 import itertools
 import json
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -22,12 +21,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from thaw import ThawError
 from thaw.files import write_csv
 from thaw.yaml_file import parse_yaml, read_yaml
+from tools.commands import DVC, dvc, end, git, outcome, show_dvc
 from tools.folder import explain, unfit
 
 HERE = Path(__file__).parent
-DVC = (sys.executable, "-m", "dvc")
 Overrides = dict[str, Any]
 RESULTS = ("dvc.lock", "metrics", "plots", "report", "study/results")
 PENDING = ("Queued", "Running")
@@ -98,10 +98,10 @@ def run(name: str, chosen: Set, jobs: int) -> None:
     if missing := [run for run in chosen.runs if run not in finished(name, chosen)]:
         enqueue(name, chosen, missing)
         try:
-            dvc("queue", "start", "--jobs", str(jobs))
+            show_dvc("queue", "start", "--jobs", str(jobs))
             follow(name, chosen)
         except KeyboardInterrupt:
-            dvc("queue", "stop", "--kill")  # or the workers would go on by themselves
+            show_dvc("queue", "stop", "--kill")  # or the workers would go on by themselves
             sys.exit("stopped; run it again to go on")
     if lost := [run for run in chosen.runs if run not in finished(name, chosen)]:
         sys.exit(
@@ -119,11 +119,12 @@ def enqueue(name: str, chosen: Set, missing: list[str]) -> None:
             if alive:
                 continue
             # For nobody: what a killed worker, or a stopped run, left. What does not run cannot
-            # be killed, which DVC calls an error.
-            for leave in ("kill", "remove"):
-                subprocess.run((*DVC, "queue", leave, queued), capture_output=True, check=False)
+            # be killed, which DVC calls an error: no matter, if only it can be removed then.
+            both = [outcome(*DVC, "queue", leave, queued) for leave in ("kill", "remove")]
+            if both[-1].returncode:
+                end(*both)
         changes = [part for change in chosen.overrides(experiment) for part in ("-S", change)]
-        dvc("exp", "run", "--queue", "--name", queued, *changes, chosen.stage)
+        show_dvc("exp", "run", "--queue", "--name", queued, *changes, chosen.stage)
 
 
 def follow(name: str, chosen: Set) -> None:
@@ -151,8 +152,8 @@ def follow(name: str, chosen: Set) -> None:
 
 def queue() -> tuple[set[str], bool]:
     """Return the names of experiments that wait or run, and whether a worker of DVC's lives."""
-    said = subprocess.run((*DVC, "queue", "status"), check=True, capture_output=True, text=True)
-    return pending(said.stdout), "Worker status: 0 active, 0 idle" not in said.stdout
+    said = dvc("queue", "status")
+    return pending(said), "Worker status: 0 active, 0 idle" not in said
 
 
 def pending(status: str) -> set[str]:
@@ -209,18 +210,6 @@ def table(chosen: Set, metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield dict(keys) | values
 
 
-def git(*arguments: str) -> str:
-    """Return what git prints."""
-    ended = subprocess.run(("git", *arguments), check=True, capture_output=True, text=True)
-    return ended.stdout.strip()
-
-
-def dvc(*arguments: str) -> None:
-    """Run DVC; where it does not succeed, end with what it said."""
-    if subprocess.run((*DVC, *arguments), check=False).returncode:
-        sys.exit(f"error: dvc {' '.join(arguments)} failed")
-
-
 def main() -> None:
     """Run one set, and write its table."""
     sets = load_sets()
@@ -238,4 +227,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ThawError as error:
+        sys.exit(f"error: {error}")

@@ -20,12 +20,13 @@ from conftest import ROOT, Mirror, needs_browser
 from playwright.sync_api import Browser
 
 from reliability import disks, faults, same_bytes
-from reliability.project import DVC, Project, create, environment
+from reliability.project import Project, create, environment
 from reliability.queued import queued, stop
 from thaw import weights
 from thaw.fashion_mnist import FILES
 from thaw.files import sha256
 from thaw.mirrors import FOLDER_VARIABLE
+from tools.commands import DVC
 
 pytestmark = pytest.mark.slow
 METRICS = [f"metrics/{name}.json" for name in ("baseline", "diagnose", "frozen", "full", "partial")]

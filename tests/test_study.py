@@ -15,8 +15,9 @@ import yaml
 from conftest import ROOT, read_entries, refusal
 
 from reliability.project import Project
-from study.__main__ import Set, check_committed, git, load_sets, pending, table
+from study.__main__ import Set, check_committed, load_sets, pending, queue, table
 from thaw.params import Params
+from tools.commands import git
 
 SETS = load_sets()
 
@@ -182,6 +183,14 @@ def wait_for(condition: Callable[[], bool], seconds: int = 120) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(1)
+
+
+def test_what_dvcs_queue_says_is_wrong_ends_a_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"error: dvc queue status: ERROR: .*DVC repository"):
+        queue()
 
 
 def test_an_unknown_set_is_refused() -> None:

@@ -1,20 +1,21 @@
-"""A pull request's comment: python -m tools.pr_comment BASE [--images URL] > comment.md.
+"""A pull request's comment: python -m tools.pr_comment BASE [--images URL | --json] > comment.md.
 
 What the working tree changes against a git revision: params, metrics, plots, and the report's
-summary. Prints Markdown; posts nothing.
+summary. Prints Markdown, or JSON of which tools.comment makes Markdown; posts nothing.
 """
 
 import argparse
-import subprocess
+import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-MARKER = "<!-- thaw: what this changes -->"
-"""The first line, by which the one comment is found again and updated in place."""
-MOST_IMAGES = 12
-HEADER = 2
-"""Lines of a table that says nothing: DVC prints them all the same."""
+from tools.commands import dvc, git, outcome
+from tools.comment import LONGEST, one_line, render
+
 REPORT = Path("report/report.md")
+PLOTS = "plots/*.png"
 
 
 def main() -> None:
@@ -22,16 +23,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.pr_comment")
     parser.add_argument("base", help="what to compare with: a branch, tag or commit")
     parser.add_argument("--images", default="", help="address that plots/ are shown from")
+    parser.add_argument("--json", action="store_true", help="print what tools.comment reads")
     options = parser.parse_args()
     check_base(options.base)
-    print(comment(options.base, options.images))
+    found = changes(options.base)
+    print(json.dumps(found) if options.json else render(found, options.images))
 
 
 def check_base(base: str) -> None:
     """End the process where there is no such commit."""
-    if run("git", "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}", check=False):
-        return
-    if run("git", "rev-parse", "--is-shallow-repository", check=False) == "true":
+    if not base.startswith("-"):
+        named = outcome("git", "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
+        if named.returncode == 0:
+            return
+    if git("rev-parse", "--is-shallow-repository") == "true":
         sys.exit(
             f"error: {base} is not in this clone, which is shallow. Fetch the history: git fetch "
             "--unshallow, or fetch-depth: 0 in actions/checkout."
@@ -42,68 +47,72 @@ def check_base(base: str) -> None:
     )
 
 
-def comment(base: str, images: str) -> str:
-    """Return the comment as Markdown."""
-    parts = [
-        MARKER,
-        f"Against `{base}`:",
-        section("Params", dvc_diff("params", base), "No param changed."),
-        section("Metrics", dvc_diff("metrics", base), "No metric changed."),
-        all_metrics(base),
-        section("Plots", changed_plots(base, images), "No plot changed."),
-        section("Report", summary(), "There is no report: run `dvc repro`."),
+def changes(base: str) -> dict[str, Any]:
+    """Return what `tools.comment.render` shows."""
+    params, metrics = diff("params", base), diff("metrics", base, "--all")
+    return {
+        "base": base,
+        "params": table("param", params),
+        "metrics": table("metric", [row for row in metrics if row[2] != row[3]]),
+        "all_metrics": table("metric", metrics),
+        "plots": [*plots(base, "d"), *new_plots()],
+        "gone": plots(base, "D"),
+        "report": summary(),
+    }
+
+
+def diff(kind: str, base: str, *options: str) -> list[list[str]]:
+    """Return the rows of `dvc params diff` or `dvc metrics diff`: file, name, old, new, change."""
+    by_file = json.loads(dvc(kind, "diff", base, "--json", *options))
+    return [
+        [file, name, *(_cell(change.get(which)) for which in ("old", "new", "diff"))]
+        for file, names in sorted(by_file.items())
+        for name, change in sorted(names.items())
     ]
-    return "\n\n".join(part for part in parts if part)
 
 
-def section(title: str, body: str, otherwise: str) -> str:
-    """Return a heading and what stands below it."""
-    return f"### {title}\n\n{body or otherwise}"
+def table(kind: str, rows: list[list[str]]) -> str:
+    """Return rows below their header, "" for none."""
+    return "\n".join(_aligned([["file", kind, "before", "now", "change"], *rows])) if rows else ""
 
 
-def dvc_diff(kind: str, base: str, *options: str) -> str:
-    """Return what `dvc params diff` or `dvc metrics diff` says, "" where nothing changed."""
-    table = run(sys.executable, "-m", "dvc", kind, "diff", base, "--md", *options)
-    return table if len(table.splitlines()) > HEADER else ""
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def all_metrics(base: str) -> str:
-    """Return every metric, changed or not, folded away."""
-    table = dvc_diff("metrics", base, "--all")
-    return table and f"<details><summary>All metrics</summary>\n\n{table}\n\n</details>"
+def _aligned(rows: list[list[str]]) -> Iterator[str]:
+    rows = [[one_line(cell) for cell in row] for row in rows]
+    widths = [min(max(map(len, column)), 60) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield f"| {' | '.join(cells)} |"
 
 
-def changed_plots(base: str, images: str) -> str:
-    """Return the changed and new images of plots/, those that are gone by name."""
-    lines = run("git", "diff", "--no-renames", "--name-status", base, "--", "plots/*.png")
-    new = run("git", "ls-files", "--others", "--exclude-standard", "--", "plots/*.png")
-    changes = [line.split("\t") for line in lines.splitlines()]
-    shown = [path for state, path in changes if state != "D"] + new.splitlines()
-    parts = [f"![{path}]({images}{path})" for path in shown[:MOST_IMAGES]]
-    if len(shown) > MOST_IMAGES:
-        parts.append(f"And {len(shown) - MOST_IMAGES} more: {', '.join(shown[MOST_IMAGES:])}")
-    gone = [path for state, path in changes if state == "D"]
-    if gone:
-        parts.append(f"Gone: {', '.join(gone)}")
-    return "\n\n".join(parts)
+def plots(base: str, kind: str) -> list[str]:
+    """Return the images of plots/ that changed: `kind` is git's --diff-filter."""
+    options = ("--no-renames", "--name-only", "-z", f"--diff-filter={kind}")
+    return listed(git("diff", *options, base, "--", PLOTS))
+
+
+def new_plots() -> list[str]:
+    """Return the images of plots/ that git does not have yet."""
+    return listed(git("ls-files", "-z", "--others", "--exclude-standard", "--", PLOTS))
+
+
+def listed(names: str) -> list[str]:
+    """Return the names that git ended with a zero each."""
+    return [name for name in names.split("\0") if name]
 
 
 def summary() -> str:
-    """Return report.md through its comparison table, its headings two levels down."""
-    if not REPORT.is_file():
+    """Return report.md through its comparison table."""
+    if not REPORT.is_file() or REPORT.is_symlink():
         return ""
-    text = REPORT.read_text(encoding="utf-8").strip()
-    sections = text.split("\n## ")
-    kept = "\n## ".join(sections[:2])
-    return "\n".join(f"##{line}" if line.startswith("#") else line for line in kept.splitlines())
-
-
-def run(*command: str, check: bool = True) -> str:
-    """Return what a command prints; end the process with its message where it fails."""
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if check and ended.returncode:
-        sys.exit(f"error: {' '.join(command[-4:])} failed: {ended.stderr.strip()}")
-    return ended.stdout.strip()
+    with REPORT.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(10 * LONGEST["report"]).strip()
+    return "\n## ".join(text.split("\n## ")[:2])
 
 
 if __name__ == "__main__":
