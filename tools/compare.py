@@ -1,29 +1,64 @@
 """The three modes and the experiments so far, as tables: python -m tools.compare."""
 
-from collections.abc import Mapping
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dvc.api
 from rich.console import Console
 from rich.table import Table
 
-from thaw.drawing import MODES
+from thaw import ThawError
 from thaw.files import read_json
-from thaw.params import Params
+from thaw.params import PARAMS_FILE, Params
+from thaw.results import MODES
+from tools.commands import dvc, git
 
 MOST = 20
-"""Experiments shown, the last ones."""
+"""Experiments shown, the newest of HEAD first; and commits that are looked at besides HEAD."""
+MEASURED = "success"
+REFERENCE = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/")
+QUEUED = re.compile(r"dvc-exp:[0-9a-f]+:([0-9a-f]{40}):")
+"""What DVC writes into git of an experiment that ended, and of one that waits or failed."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One of DVC's experiments.
+
+    Attributes:
+        name: its own, or its revision's first digits.
+        commit: the branch or the first digits of what it was started from.
+        state: queued, running, failed or success.
+        params: by path; those that params.yaml holds besides thaw's are left out.
+        accuracies: on test, by mode; none where the experiment has not succeeded: DVC would give
+            those of the commit.
+
+    """
+
+    name: str
+    commit: str
+    state: str
+    params: Mapping[str, object]
+    accuracies: Mapping[str, object]
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print both tables, or end with one message."""
     console = Console()
-    metrics = {mode: read_json(Path(f"metrics/{mode}.json")) for mode in MODES}
-    console.print(modes_table(metrics))
-    experiments = [row for row in dvc.api.exp_show() if row.get("Experiment")]
-    if experiments:
-        console.print(experiments_table(experiments[-MOST:]))
+    try:
+        console.print(
+            modes_table({mode: read_json(Path(f"metrics/{mode}.json")) for mode in MODES})
+        )
+    except (ThawError, KeyError, ValueError, TypeError) as error:
+        sys.exit(f"error: metrics/ cannot be shown: {error}")
+    if found := list(experiments()):
+        console.print(experiments_table(found[:MOST]))
+        if len(found) > MOST:
+            console.print(f"And {len(found) - MOST} more: `dvc exp show --all-commits`.")
     else:
         console.print("No experiments yet: `dvc exp run -S freeze=20` makes one.")
 
@@ -44,26 +79,74 @@ def modes_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
-def experiments_table(rows: list[Mapping[str, Any]]) -> Table:
-    """Return each experiment's test accuracies, and the params in which they differ."""
-    accuracies = {f"metrics/{mode}.json:test_accuracy": MODES[mode] for mode in MODES}
-    changed = [
-        name
-        for name in rows[0]
-        if name.removeprefix("params.yaml:").split(".")[0] in Params.model_fields
-        and len({str(row.get(name)) for row in rows}) > 1
-    ]
+def baselines() -> list[str]:
+    """Return HEAD and the newest other commits that experiments were started from."""
+    references = git("for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+    stashes = [name for name in references if name.startswith("refs/exps/celery/")]
+    queued = "\n".join(git("reflog", "show", "--format=%gs", name) for name in stashes)
+    found = {"".join(match) for match in REFERENCE.findall("\n".join(references))}
+    found |= set(QUEUED.findall(queued))
+    head = git("rev-parse", "HEAD")
+    if not found - {head}:
+        return [head]
+    order = ("--no-walk=sorted", "--ignore-missing", f"--max-count={MOST}")
+    return [head, *git("rev-list", *order, *sorted(found - {head})).splitlines()]
+
+
+def experiments() -> Iterator[Experiment]:
+    """Yield HEAD's experiments and those of earlier commits, as DVC knows them."""
+    revisions = [part for commit in baselines() for part in ("--rev", commit)]
+    for commit in json.loads(dvc("exp", "show", "--json", *revisions)):
+        for entry in commit["experiments"] or ():
+            yield experiment(commit["name"] or commit["rev"][:7], entry)
+
+
+def experiment(commit: str, entry: Mapping[str, Any]) -> Experiment:
+    """Return one experiment of `dvc exp show --json`; one run in the workspace has no state."""
+    revision = entry["revs"][0]
+    state = (entry["executor"] or {}).get("state") or MEASURED
+    data = revision["data"] or {"params": {}, "metrics": {}}
+    params = data["params"].get(PARAMS_FILE, {}).get("data") or {}
+    accuracies = {
+        mode: (data["metrics"].get(f"metrics/{mode}.json", {}).get("data") or {}).get(
+            "test_accuracy"
+        )
+        for mode in MODES
+    }
+    return Experiment(
+        revision["name"] or revision["rev"][:7],
+        commit,
+        state,
+        dict(flat({name: params[name] for name in Params.model_fields if name in params})),
+        accuracies if state == MEASURED else {},
+    )
+
+
+def flat(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield nested entries under their paths."""
+    for name, value in entries.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def experiments_table(rows: list[Experiment]) -> Table:
+    """Return each experiment's state and test accuracies, and the params in which they differ."""
+    names = dict.fromkeys(name for row in rows for name in row.params)
+    changed = [name for name in names if len({str(row.params.get(name)) for row in rows}) > 1]
     table = Table(title="Experiments")
-    for name in ("experiment", *changed, *accuracies.values()):
+    for name in ("experiment", "from", "state", *changed, *MODES.values()):
         table.add_column(name)
     for row in rows:
-        values = (row.get(name) for name in (*changed, *accuracies))
-        table.add_row(str(row["Experiment"]), *map(shown, values))
+        params = (shown(row.params.get(name)) for name in changed)
+        accuracies = (shown(row.accuracies.get(mode)) for mode in MODES)
+        table.add_row(row.name, row.commit, row.state, *params, *accuracies)
     return table
 
 
 def shown(value: object) -> str:
-    """Return a value as it was written: DVC makes floats of all numbers."""
+    """Return a value as it was written, a dash for none."""
     if value is None:
         return "-"
     return f"{value:g}" if isinstance(value, float) else str(value)
