@@ -38,8 +38,9 @@ def test_a_checkpoint_is_found_again_by_the_same_run_only(tmp_path: Path) -> Non
     first.folder.mkdir(parents=True)
     assert checkpoint(tmp_path, "stage", {"seed": 1}, [data]) != first
     assert first.folder.exists(), "the newest other run may be wanted again"
-    (first.folder.parent / "older").mkdir()
-    os.utime(first.folder.parent / "older", (0, 0))
+    older = first.folder.with_name("0123456789abcdef")
+    older.mkdir()
+    os.utime(older, (0, 0))
     (first.folder.parent / f"{SCRATCH}0").mkdir()  # a killed run's, and the newest of all
     checkpoint(tmp_path, "stage", {"seed": 1}, [data])
     assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
