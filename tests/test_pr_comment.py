@@ -206,7 +206,8 @@ def test_the_file_that_is_handed_on(tmp_path: Path) -> None:
     (tmp_path / "no").write_text("[")
 
     def said(*arguments: str | Path) -> str:
-        command = ("python3", "-m", "tools.comment", *arguments)
+        # -S: without any package, as on the machine that posts it.
+        command = ("python3", "-I", "-S", "tools/comment.py", *arguments)
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert "Traceback" not in ended.stderr
         return ended.stdout or ended.stderr

@@ -1,4 +1,4 @@
-"""What a pull request changes, as a comment: python3 -m tools.comment changes.json [--images URL].
+"""What a pull request changes, as a comment: python3 tools/comment.py changes.json [--images URL].
 
 Reads   changes.json  what `python -m tools.pr_comment BASE --json` wrote
 
@@ -126,7 +126,7 @@ def one_line(text: str) -> str:
 
 def main() -> None:
     """Print the comment of a file, or end with one message."""
-    parser = argparse.ArgumentParser(prog="python3 -m tools.comment")
+    parser = argparse.ArgumentParser(prog="python3 tools/comment.py")
     parser.add_argument("changes", type=Path)
     parser.add_argument("--again", type=Path, help="what a run of the commit changed, a line each")
     parser.add_argument("--images", default="", help="address that plots/ are shown from")
