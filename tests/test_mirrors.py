@@ -133,6 +133,26 @@ def test_what_a_killed_dvc_left_goes(mirror: Server, tmp_path: Path) -> None:
     assert contents(raw) == CONTENT
 
 
+def test_links_into_dvcs_cache_are_read_and_left(mirror: Server, tmp_path: Path) -> None:
+    """With DVC's cache.type symlink; with anything else beside them, or damaged, they stop it."""
+    mirror.files = packed()
+    raw, cache = tmp_path / "raw", tmp_path / "cache"
+    download(cache, sources(mirror))
+    raw.mkdir()
+    for name in CONTENT:
+        (raw / name).symlink_to(cache / name)
+    assert download(raw, sources(mirror)) == "already there"
+    assert all((raw / name).is_symlink() for name in CONTENT)
+    (raw / "mine").touch()
+    with pytest.raises(ThawError, match="is not thaw's"):
+        download(raw, sources(mirror))
+    (raw / "mine").unlink()
+    (cache / "file-0").write_bytes(b"damaged")
+    with pytest.raises(ThawError, match="is not thaw's"):
+        download(raw, sources(mirror))
+    assert (cache / "file-0").read_bytes() == b"damaged"
+
+
 def test_a_passing_fault_is_tried_again(mirror: Server, tmp_path: Path) -> None:
     mirror.files, mirror.behaviour = packed(), "flaky"
     assert download(tmp_path / "raw", sources(mirror)) == "server 0"

@@ -201,4 +201,4 @@ def test_a_stage_ends_with_one_message_and_no_traceback(
     assert ended.stderr.startswith("error in stage preprocess: ")
     assert "freeze: must be an integer from 0 to 175" in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert sorted(path.name for path in root.iterdir()) == ["data", "params.yaml"]
+    assert sorted(path.name for path in root.iterdir()) == [".thaw", "data", "params.yaml"]

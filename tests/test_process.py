@@ -17,11 +17,15 @@ from thaw import ThawError, parent, process
 from thaw.process import alone
 
 # A stage that takes as long as it is let, and loads no TensorFlow, which would take seconds.
+# A shell that starts tests in the background has them, and their children, ignore SIGINT.
 STAGE = """
+import signal
 import time
 from pathlib import Path
 from thaw.files import atomic_file
 from thaw.stage import run
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def main():
     with atomic_file(Path("out")) as scratch:

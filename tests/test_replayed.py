@@ -19,7 +19,7 @@ from conftest import ROOT
 from reliability import disks
 from reliability.project import DVC, Project, create
 from study.__main__ import git, origin
-from thaw import backbone, inference, modes, weights
+from thaw import ThawError, backbone, inference, modes, weights
 from thaw.batches import Batches
 from thaw.checkpoint import Checkpoint
 from thaw.files import atomic_file, sha256
@@ -222,15 +222,14 @@ def test_results_stay_in_git_whatever_a_user_ignores(tmp_path: Path, home: Path)
     assert ended.stdout.split() == left
 
 
-def test_a_link_into_dvcs_cache_is_replaced_not_written_through(tmp_path: Path) -> None:
-    """DVC 2399, 10057: with cache.type symlink every output is one."""
+def test_a_link_into_dvcs_cache_is_not_written_through(tmp_path: Path) -> None:
+    """DVC 2399, 10057: with cache.type symlink every output is one, until DVC runs its stage."""
     cached, output = tmp_path / "cached", tmp_path / "output"
     cached.write_text("of an earlier run")
     output.symlink_to(cached)
-    with atomic_file(output) as scratch:
+    with pytest.raises(ThawError, match="a symbolic link"), atomic_file(output) as scratch:
         scratch.write_text("of this run")
     assert cached.read_text() == "of an earlier run"
-    assert not output.is_symlink()
 
 
 PREPARED = ("data/raw", "data/images")

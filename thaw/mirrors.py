@@ -76,8 +76,11 @@ def download(folder: Path, sources: list[Mirror]) -> str:
             link, or holds anything else.
 
     """
-    check_only(folder, [file.name for file in FILES])
-    if _is_complete(folder):
+    # With DVC's `cache.type symlink` the four are links into its cache: whole, they are only read.
+    complete = kind(folder) == FOLDER and _is_complete(folder)
+    if not complete or _holds_more(folder):
+        check_only(folder, {file.name for file in FILES})
+    if complete:
         _drop_left_by_dvc(folder)
         return "already there"
     reasons = []
@@ -105,6 +108,11 @@ def _is_complete(folder: Path) -> bool:
         (folder / file.name).is_file() and sha256(folder / file.name) == file.sha256
         for file in FILES
     )
+
+
+def _holds_more(folder: Path) -> bool:
+    names = {file.name for file in FILES}
+    return any(path.name not in names and not is_left_by_dvc(path) for path in folder.iterdir())
 
 
 def _drop_left_by_dvc(folder: Path) -> None:
