@@ -39,14 +39,13 @@ def new_learner(
     torch.manual_seed(seed)
     network = ResNet50().to(device)
     to_teacher = torch.nn.Linear(2048, features).to(device)
-    learner = Learner(network, to_teacher, torch.optim.SGD([torch.zeros(1)]))
-    parameters = learner.parameters()
+    parameters = [*network.parameters(), *to_teacher.parameters()]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1]},
         {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
     ]
     gpu = device != "cpu"
-    learner.optimizer = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         groups,
         # A CUDA graph reads the rate anew at each replay only from the GPU's memory.
         lr=torch.tensor(rate, device=device) if gpu else rate,
@@ -54,7 +53,7 @@ def new_learner(
         fused=True,
         capturable=gpu,
     )
-    return learner
+    return Learner(network, to_teacher, optimizer)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

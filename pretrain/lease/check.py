@@ -101,7 +101,8 @@ def _student(lent: Lent, classroom: Classroom, kind: str, seconds: float) -> Fig
     figures: Figures = {}
     learner = student(lent)
     learner.network.train()
-    engine = Engine(learner, lent.settings.lease, kind)
+    limit = min(lent.settings.lease.engine_seconds, seconds)
+    engine = Engine(learner, replace(lent.settings.lease, engine_seconds=limit), kind)
     begin = time.monotonic()
     for side in sorted(lent.settings.lease.sides, key=lambda side: -side.share):
         if time.monotonic() - begin > seconds:

@@ -45,18 +45,18 @@ def opened(lent: Lent) -> Iterator[Classroom]:
         ThawError: what travelled is not whole, or there is no such device.
 
     """
-    if lent.device == "cuda" and not torch.cuda.is_available():
-        raise ThawError("The device must be there. Received: cuda, and PyTorch sees none.")
     carried.verify(lent.carried)
     settings, workers = lent.settings, lent.workers()
     torch.set_num_threads(settings.threads)  # the processors are for the scenes
     processes = pool(workers)  # before the first use of the GPU
     try:
+        if lent.device == "cuda" and not torch.cuda.is_available():
+            raise ThawError("The device must be there. Received: cuda, and PyTorch sees none.")
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name) / "pictures"
             carried.unpack(lent.carried, folder, processes.map)
             makers = Makers(processes, workers, folder, settings.lease, settings.seed)
-            # Sums in bfloat16's precision are enough where weights are rounded to it.
+            # Few shapes come, again and again: the fastest kernels for them are looked for once.
             torch.backends.cudnn.benchmark = True
             teachers = carried.load_teachers(
                 lent.carried / carried.TEACHERS, settings.lease.teachers, lent.device
