@@ -12,7 +12,7 @@ from pathlib import Path
 from pretrain.lease import check, session
 from pretrain.lease.carried import CARRIED
 from pretrain.settings import HERE, load_settings
-from thaw.stage import run
+from thaw import ThawError
 
 
 def main() -> str:
@@ -41,4 +41,8 @@ def main() -> str:
 
 
 if __name__ == "__main__":
-    run("check" if "--check" in sys.argv else "lease", main)
+    # Not thaw.stage.run, which holds versions to a lock that the machine does not have.
+    try:
+        print(f"lease: {main()}", flush=True)
+    except (ThawError, OSError) as error:
+        sys.exit(f"error in lease: {error}")
