@@ -14,7 +14,6 @@
 # make audit            known vulnerabilities in requirements.lock; needs the network
 # make lock             requirements.lock and versions.yaml anew, from pyproject.toml
 # make pretrain         the bundled weights anew, hours long; goes on where it was stopped
-# make pretrain-library what a machine with a GPU and no network needs: pretrain/GPU.md
 # make test-pretrain    the tests of that
 PYTHON ?= python3
 VENV := .venv
@@ -27,8 +26,7 @@ PRETRAIN_STAMP := $(PRETRAIN_VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test test-slow lint lock setup bench bench-quick bench-engines bench-memory
-.PHONY: bench-overhead bench-scaling study curve reliability audit notebook compare browser pr-comment
-.PHONY: pretrain pretrain-library test-pretrain
+.PHONY: bench-overhead bench-scaling study curve reliability audit notebook compare browser pr-comment pretrain test-pretrain
 .DELETE_ON_ERROR:
 
 repro: setup
@@ -116,10 +114,6 @@ pr-comment: $(STAMP)
 pretrain: setup $(PRETRAIN_STAMP)
 	$(BIN)/dvc repro preprocess
 	cd pretrain && PATH="$(PRETRAIN_BIN):$$PATH" dvc repro
-
-pretrain-library: $(PRETRAIN_STAMP)
-	cd pretrain && PATH="$(PRETRAIN_BIN):$$PATH" dvc repro collect
-	PATH="$(PRETRAIN_BIN):$$PATH" python -m pretrain.lease.library
 
 test-pretrain: $(PRETRAIN_STAMP)
 	PATH="$(PRETRAIN_BIN):$$PATH" python -m pytest pretrain/tests
