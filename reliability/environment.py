@@ -141,6 +141,7 @@ TRIED = {
             "HDF5_PLUGIN_PATH": "/nonexistent",
             "HDF5_PLUGIN_PRELOAD": "::",
             "HDF5_DEBUG": "all",
+            "HDF5_USE_FILE_LOCKING": "TRUE",
             "BLOSC_CLEVEL": "0",
         },
     ),
@@ -149,7 +150,6 @@ TRIED = {
         {
             "TF_CPP_MIN_LOG_LEVEL": "0",
             "KERAS_HOME": "keras",
-            "HDF5_USE_FILE_LOCKING": "FALSE",
             "LOKY_MAX_CPU_COUNT": "1",
             "CUDA_VISIBLE_DEVICES": "",
             "HTTPS_PROXY": "http://127.0.0.1:9",

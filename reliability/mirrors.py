@@ -125,7 +125,7 @@ def web() -> Iterator[Tried]:
         yield tried("no certificates to trust", from_web(url, REQUESTS_CA_BUNDLE="/dev/null/x"))
     with tempfile.TemporaryDirectory() as folder:
         pem = Path(folder) / "key-and-certificate.pem"
-        key = subprocess.run((*SELF_SIGNED, "-keyout", "-"), check=True, capture_output=True).stdout
+        key = subprocess.run(SELF_SIGNED, check=True, capture_output=True).stdout
         pem.write_bytes(key)
         with serve(ANSWERS["an empty file"], certificate=pem) as url:
             yield tried("a certificate that nobody signed", from_web(url))

@@ -19,8 +19,8 @@ import yaml
 from conftest import ROOT, read_entries, small_params
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from keras.src.legacy.saving import legacy_h5_format
 from report_project import make, write_study
+from saved_weights import write_legacy
 
 from stages import report
 from thaw import ThawError, hdf5, layouts, weights
@@ -237,8 +237,7 @@ def weights_files(network: keras.Model, tmp_path_factory: pytest.TempPathFactory
     """Its weights in both layouts."""
     folder = tmp_path_factory.mktemp("weights")
     network.save_weights(folder / "keras3.weights.h5")
-    with h5py.File(folder / "legacy.h5", "w") as file:
-        legacy_h5_format.save_weights_to_hdf5_group(file, network)
+    write_legacy(folder / "legacy.h5", network)
     return [path.read_bytes() for path in sorted(folder.iterdir())]
 
 

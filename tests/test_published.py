@@ -3,13 +3,11 @@
 import hashlib
 from pathlib import Path
 
-import h5py
 import keras
 import pytest
 from conftest import Mirror as Server
 from keras.src.applications import resnet as keras_resnet
-from keras.src.legacy.saving import legacy_h5_format
-from test_weights import equal
+from saved_weights import equal, write_legacy
 
 from thaw import ThawError, published, sources, weights
 from thaw.environment import USERS_KERAS_HOME
@@ -23,11 +21,7 @@ def network() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def content(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A file in the layout that Keras publishes ResNet50 in."""
-    path = tmp_path_factory.mktemp("published") / published.NAME
-    with h5py.File(path, "w") as file:
-        legacy_h5_format.save_weights_to_hdf5_group(file, network)
-    return path.read_bytes()
+    return write_legacy(tmp_path_factory.mktemp("published") / published.NAME, network).read_bytes()
 
 
 @pytest.fixture

@@ -5,14 +5,9 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from keras.src.legacy.saving import legacy_h5_format
+from saved_weights import equal, write_legacy
 
 from thaw import ThawError, bundled, sources, weights
-
-
-def equal(one: keras.Model, other: keras.Model) -> bool:
-    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
-    return all(np.array_equal(a, b) for a, b in pairs)
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +18,7 @@ def network() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def legacy_file(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file in the layout that Keras publishes ResNet50 in."""
-    path = tmp_path_factory.mktemp("legacy") / "resnet50.h5"
-    with h5py.File(path, "w") as file:
-        legacy_h5_format.save_weights_to_hdf5_group(file, network)
-    return path
+    return write_legacy(tmp_path_factory.mktemp("legacy") / "resnet50.h5", network)
 
 
 def test_parameters_with_and_without_top() -> None:
@@ -37,8 +28,7 @@ def test_parameters_with_and_without_top() -> None:
 
 def test_a_legacy_file_without_top_is_taken_as_such(tmp_path: Path) -> None:
     network = weights.resnet50(32, top=False)
-    with h5py.File(tmp_path / "notop.h5", "w") as file:
-        legacy_h5_format.save_weights_to_hdf5_group(file, network)
+    write_legacy(tmp_path / "notop.h5", network)
     model, source = sources.obtain("notop.h5", tmp_path)
     assert not source.top
     assert equal(model, network)

@@ -79,7 +79,7 @@ def download(folder: Path, sources: list[Mirror]) -> str:
     # With DVC's `cache.type symlink` the four are links into its cache: whole, they are only read.
     complete = kind(folder) == FOLDER and _is_complete(folder)
     if not complete or _holds_more(folder):
-        check_only(folder, {file.name for file in FILES})
+        check_only(folder, _names())
     if complete:
         _drop_left_by_dvc(folder)
         return "already there"
@@ -110,9 +110,13 @@ def _is_complete(folder: Path) -> bool:
     )
 
 
+def _names() -> set[str]:
+    return {file.name for file in FILES}
+
+
 def _holds_more(folder: Path) -> bool:
-    names = {file.name for file in FILES}
-    return any(path.name not in names and not is_left_by_dvc(path) for path in folder.iterdir())
+    """Whether there is anything else than the four files, and what a killed DVC left."""
+    return any(path.name not in _names() and not is_left_by_dvc(path) for path in folder.iterdir())
 
 
 def _drop_left_by_dvc(folder: Path) -> None:
@@ -124,11 +128,10 @@ def _drop_left_by_dvc(folder: Path) -> None:
 
 def _keep_only_files(scratch: Path) -> None:
     """Remove what a source left beside the four files, in a folder that was made for it."""
-    names = {file.name for file in FILES}
     for entry in scratch.iterdir():
         if kind(entry) == FOLDER:
             shutil.rmtree(entry)
-        elif entry.name not in names:
+        elif entry.name not in _names():
             entry.unlink()
 
 

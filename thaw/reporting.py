@@ -181,17 +181,17 @@ def provenance(root: Path, weights: str) -> list[tuple[str, str]]:
         *((f"{file.name}, SHA-256", file.sha256) for file in FILES),
         ("requirements.lock, SHA-256", sha256(root / versions.LOCK)),
         *((name, locked.get(name, "not locked")) for name in LOCKED),
-        *_flat(load_params(root).model_dump(mode="json")),
+        *((name, str(value)) for name, value in flat(load_params(root).model_dump(mode="json"))),
     ]
 
 
-def _flat(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield nested params under their paths."""
+def flat(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested entries under their paths."""
     for name, value in entries.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", str(value)
+            yield f"{prefix}{name}", value
 
 
 def answer(

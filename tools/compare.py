@@ -14,8 +14,10 @@ from rich.table import Table
 from thaw import ThawError
 from thaw.files import read_json
 from thaw.params import PARAMS_FILE, Params
+from thaw.reporting import flat
 from thaw.results import MODES
 from tools.commands import dvc, git
+from tools.pr_comment import shown
 
 MOST = 20
 """Experiments shown, the newest of HEAD first; and commits that are looked at besides HEAD."""
@@ -122,15 +124,6 @@ def experiment(commit: str, entry: Mapping[str, Any]) -> Experiment:
     )
 
 
-def flat(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield nested entries under their paths."""
-    for name, value in entries.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
 def experiments_table(rows: list[Experiment]) -> Table:
     """Return each experiment's state and test accuracies, and the params in which they differ."""
     names = dict.fromkeys(name for row in rows for name in row.params)
@@ -143,13 +136,6 @@ def experiments_table(rows: list[Experiment]) -> Table:
         accuracies = (shown(row.accuracies.get(mode)) for mode in MODES)
         table.add_row(row.name, row.commit, row.state, *params, *accuracies)
     return table
-
-
-def shown(value: object) -> str:
-    """Return a value as it was written, a dash for none."""
-    if value is None:
-        return "-"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

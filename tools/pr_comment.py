@@ -65,7 +65,7 @@ def diff(kind: str, base: str, *options: str) -> list[list[str]]:
     """Return the rows of `dvc params diff` or `dvc metrics diff`: file, name, old, new, change."""
     by_file = json.loads(dvc(kind, "diff", base, "--json", *options))
     return [
-        [file, name, *(_cell(change.get(which)) for which in ("old", "new", "diff"))]
+        [file, name, *(shown(change.get(which)) for which in ("old", "new", "diff"))]
         for file, names in sorted(by_file.items())
         for name, change in sorted(names.items())
     ]
@@ -76,10 +76,11 @@ def table(kind: str, rows: list[list[str]]) -> str:
     return "\n".join(_aligned([["file", kind, "before", "now", "change"], *rows])) if rows else ""
 
 
-def _cell(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as it was written, a dash for none."""
     if value is None:
         return "-"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _aligned(rows: list[list[str]]) -> Iterator[str]:

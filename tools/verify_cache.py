@@ -5,7 +5,6 @@ damaged one to the workspace, and keeps it when its stage runs again. This reads
 the damaged ones and what replaces them, and ends with 1. It deletes nothing.
 """
 
-import hashlib
 import json
 import re
 import shlex
@@ -16,6 +15,8 @@ from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+
+from thaw.files import md5
 
 DIGEST = re.compile("[0-9a-f]{32}")
 FOLDER = ".dir"
@@ -55,8 +56,7 @@ def is_whole(path: Path, name: str) -> bool:
     if not path.is_file():  # a FIFO would never answer
         return False
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "md5").hexdigest() == name.removesuffix(FOLDER)
+        return md5(path) == name.removesuffix(FOLDER)
     except OSError:
         return False
 
