@@ -96,9 +96,13 @@ needs_browser = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, headless. With THAW_BROWSER=required, as .ci/run sets it, its absence fails."""
+    """Chromium, headless. With THAW_BROWSER=required, as .ci/run sets it, its absence fails.
+
+    Playwright keeps an asyncio loop running in this thread until it is closed. Other modules'
+    tests run loops of their own here, so it is closed after each module.
+    """
     assert CHROMIUM, "chromium is required here: `make browser` installs Debian's"
     with sync_playwright() as playwright:
         # Without its sandbox, which root cannot have: the pages are our own.
