@@ -20,20 +20,12 @@ from numpy.typing import NDArray
 from skimage.transform import resize
 
 from benchmarks.apart import ROOT
-from thaw import (
-    activations,
-    backbone,
-    batches,
-    fashion_mnist,
-    features,
-    heads,
-    images,
-    inference,
-    training,
-)
-from thaw.optimizers import Adam
-from thaw.params import BACKBONE_LAYERS, Params, load_params
-from thaw.runtime import configure
+from thaw.config.params import BACKBONE_LAYERS, Params, load_params
+from thaw.data import fashion_mnist, images
+from thaw.network import backbone, features, heads, inference
+from thaw.support.runtime import configure
+from thaw.training import activation_cache, batches, fitting
+from thaw.training.optimizers import Adam
 
 FROZEN_EPOCHS, PARTIAL_EPOCHS = 50, 10
 PARTIAL_FREEZE = "conv4"
@@ -150,7 +142,7 @@ def frozen(way: str, count: int, epochs: int) -> Job:
         return naive_fit(params, BACKBONE_LAYERS, count, batch, epochs, FROZEN_EPOCHS)
     some = load(32, count)
     model = backbone.feature_model(32, "byte")[1]
-    head = compiled(heads.build_head(params.head, quick=True), steps_at_once=training.HEAD_STEPS)
+    head = compiled(heads.build_head(params.head, quick=True), steps_at_once=fitting.HEAD_STEPS)
 
     def fit(engine: inference.Network, part: images.Images, run_epochs: int) -> None:
         values = np.concatenate([out for (out,) in features.predict_batches(engine, part)])
@@ -178,7 +170,7 @@ def partial(way: str, count: int, epochs: int) -> Job:
 
     def fit(part: images.Images, run_epochs: int) -> float:
         with tempfile.TemporaryDirectory() as name:
-            readers = activations.cached(
+            readers = activation_cache.cached(
                 Path(name), prefix, 32, "byte", {"train": part}, params.engine
             )
             begin = time.perf_counter()

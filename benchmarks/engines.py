@@ -28,9 +28,10 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from benchmarks.apart import ROOT, machine, run_apart
 from benchmarks.cases import load
-from thaw import activations, backbone, inference
-from thaw.params import load_params
-from thaw.runtime import configure
+from thaw.config.params import load_params
+from thaw.network import backbone, inference
+from thaw.support.runtime import configure
+from thaw.training import activation_cache
 
 SWEEP = {
     32: {
@@ -132,7 +133,7 @@ def measure(side: int, engine: str, batch: int) -> dict[str, float]:
     expected = model.predict(some, verbose=0)
     distance = np.linalg.norm(np.concatenate(outputs)[: len(some)] - expected, axis=1)
     off = float((distance / np.linalg.norm(expected, axis=1)).max())
-    arithmetic = 2e-9 * sum(map(activations.multiplications, base.layers))
+    arithmetic = 2e-9 * sum(map(activation_cache.multiplications, base.layers))
     return {
         "images_per_second": best,
         "off": off,

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from benchmarks.apart import ROOT, machine
-from thaw.yaml_file import read_yaml
+from thaw.support.yaml_file import read_yaml
 
 SOME = {"train": 600, "validation": 100, "test": 200}
 """Images, where all would take hours."""

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 from benchmarks.apart import ROOT, machine, run_apart
-from thaw.canvas import new_figure, save, style
-from thaw.figures import COLOURS, MARKERS, label_last
-from thaw.files import write_csv
+from thaw.report.canvas import new_figure, save, style
+from thaw.report.figures import COLOURS, MARKERS, label_last
+from thaw.support.files import write_csv
 
 HERE = Path(__file__).parent
 COUNTS = (1_000, 4_000, 16_000, 60_000)
@@ -32,10 +32,12 @@ def measure(count: int, side: int) -> dict[str, float]:
     """Extract features of `count` images, write them, fit a head on them."""
     import numpy as np
 
-    from thaw import backbone, batches, fashion_mnist, features, heads, images, training
-    from thaw.checkpoint import Checkpoint
-    from thaw.params import load_params
-    from thaw.runtime import configure
+    from thaw.config.params import load_params
+    from thaw.data import fashion_mnist, images
+    from thaw.network import backbone, features, heads
+    from thaw.support.runtime import configure
+    from thaw.training import batches, fitting
+    from thaw.training.checkpoint import Checkpoint
 
     params = load_params(ROOT)
     configure(seed=0, threads=params.threads)
@@ -55,7 +57,7 @@ def measure(count: int, side: int) -> dict[str, float]:
         kept = Checkpoint(folder / "checkpoint")
         first = batches.ArrayBatches(values[:1000], labels[:1000], 256)
         head = heads.build_head(params.head, quick=True)
-        training.fit(head, each, first, settings, kept, steps_at_once=training.HEAD_STEPS)
+        fitting.fit(head, each, first, settings, kept, steps_at_once=fitting.HEAD_STEPS)
         trained = time.perf_counter()
         disk = (folder / "features.h5").stat().st_size
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from pretrain.settings import LARGE, SHARD, SIDES
-from thaw import ThawError
+from thaw.support.errors import ThawError
 
 
 class Bank:

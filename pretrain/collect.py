@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from pretrain.pictures import Picture, group_of, is_held_out, write_pictures
 from pretrain.settings import FOLDER, load_settings
-from thaw import ThawError
-from thaw.files import sha256
-from thaw.stage import run
+from thaw.support.errors import ThawError
+from thaw.support.files import sha256
+from thaw.support.stage import run
 
 OBJECT_SIDE = 256
 """Longest side kept of a picture with a transparent background, pixels."""

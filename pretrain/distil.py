@@ -31,9 +31,9 @@ from pretrain.bank import Bank
 from pretrain.layers import save_layers
 from pretrain.settings import FOLDER, HERE, LARGE, SMALL, Distil, Settings, load_settings
 from pretrain.student import ResNet50, keras_layers, preprocess
-from thaw import ThawError
-from thaw.files import atomic_file, sha256
-from thaw.stage import run
+from thaw.support.errors import ThawError
+from thaw.support.files import atomic_file, sha256
+from thaw.support.stage import run
 
 FEATURES = 1280
 LOG = ("step", "side", "loss", "feature_loss", "divergence", "agreement_32", "agreement_64")

@@ -1,6 +1,6 @@
 """Stage evaluate: what the student knows, and what packing it costs.
 
-Reads   data/student.npz  data/pictures/  distil.csv  ../thaw/pretrained/
+Reads   data/student.npz  data/pictures/  distil.csv  ../thaw/network/pretrained/
         ../data/images/  ../params.yaml
 Writes  metrics.json
         names.csv  what teacher and student call held-out pictures
@@ -26,14 +26,17 @@ from pretrain.pictures import Library, Picture
 from pretrain.scenes import KINDS, Image, enlarged, plain_scene, shrunk
 from pretrain.settings import FOLDER, HERE, LARGE, SIDES, SMALL, Settings, load_settings
 from pretrain.teacher import Teacher
-from thaw import bundled, canvas, evaluation, features, figures, imagenet, modes, weights
-from thaw.backbone import feature_model, image_model
-from thaw.evaluation import Metrics
-from thaw.files import read_csv, write_csv, write_json
-from thaw.images import open_images
-from thaw.params import Params, load_params
-from thaw.runtime import configure
-from thaw.stage import run
+from thaw.config.params import Params, load_params
+from thaw.data.images import open_images
+from thaw.findings import evaluation, imagenet
+from thaw.findings.evaluation import Metrics
+from thaw.network import bundled, features, weights
+from thaw.network.backbone import feature_model, image_model
+from thaw.report import canvas, figures
+from thaw.support.files import read_csv, write_csv, write_json
+from thaw.support.runtime import configure
+from thaw.support.stage import run
+from thaw.training import modes
 
 ROOT = HERE.parent
 PROBE_IMAGES = 10_000

@@ -1,13 +1,14 @@
 """Stage pack: the student as the file that ships with thaw.
 
 Reads   data/student.npz
-Writes  ../thaw/pretrained/  resnet50_distilled.h5, digest.json
+Writes  ../thaw/network/pretrained/  resnet50_distilled.h5, digest.json
 """
 
 from pretrain.layers import load_layers
 from pretrain.settings import FOLDER
-from thaw import ThawError, bundled
-from thaw.stage import run
+from thaw.network import bundled
+from thaw.support.errors import ThawError
+from thaw.support.stage import run
 
 MOST_BYTES = 25_000_000
 """That a clone should have to fetch for it."""

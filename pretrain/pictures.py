@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.files import atomic_folder
+from thaw.support.files import atomic_folder
 
 _PIXELS, _TABLE = "pixels.bin", "pictures.csv"
 _SKIN_TONE = re.compile(r"-1f3f[b-f]|-fe0f")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from thaw import ThawError
-from thaw.yaml_file import read_yaml
+from thaw.support.errors import ThawError
+from thaw.support.yaml_file import read_yaml
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "data"

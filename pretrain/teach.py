@@ -26,8 +26,8 @@ from pretrain.pictures import Library
 from pretrain.scenes import Image, enlarged, random_scene, shrunk
 from pretrain.settings import FOLDER, HERE, LARGE, SHARD, SIDES, Settings, load_settings
 from pretrain.teacher import Teacher
-from thaw.files import atomic_file, sha256
-from thaw.stage import run
+from thaw.support.files import atomic_file, sha256
+from thaw.support.stage import run
 
 BATCH_SIZE = 25
 Answer = NDArray[np.float16]

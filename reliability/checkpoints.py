@@ -26,8 +26,11 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from thaw.batches import ArrayBatches
-from thaw.checkpoint import (
+from thaw.config.params import CLASSES, Fit, Head
+from thaw.network.heads import FEATURES, build_head
+from thaw.support.runtime import configure
+from thaw.training.batches import ArrayBatches
+from thaw.training.checkpoint import (
     BEST,
     FILES,
     HISTORY,
@@ -37,11 +40,8 @@ from thaw.checkpoint import (
     Checkpoint,
     checkpoint,
 )
-from thaw.heads import FEATURES, build_head
-from thaw.optimizers import Adam
-from thaw.params import CLASSES, Fit, Head
-from thaw.runtime import configure
-from thaw.training import fit
+from thaw.training.fitting import fit
+from thaw.training.optimizers import Adam
 
 RATE, EPOCHS_BEFORE, EPOCHS = 0.05, 2, 3
 OUTCOMES = ("noticed", "harmless", "silent", "traceback")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from thaw.environment import FAMILIES
+from thaw.support.environment import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 WITH = ("-m", "reliability.computation")

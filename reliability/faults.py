@@ -27,7 +27,7 @@ from typing import NamedTuple
 import yaml
 
 from reliability.project import Project, create, environment
-from thaw.stage import GOING_ON, PRIVATE
+from thaw.support.stage import GOING_ON, PRIVATE
 from tools.commands import DVC
 
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGINT": signal.SIGINT}

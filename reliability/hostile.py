@@ -1,7 +1,7 @@
 """Weights files made to do harm, or only odd: python -m reliability.hostile.
 
 Each begins as a file that Keras wrote. The harmful must end in one message, the odd in the same
-weights; neither in another error, nor in more than `thaw.hdf5` grants of time and memory.
+weights; neither in another error, nor in more than `thaw.support.hdf5` grants of time and memory.
 """
 
 import os
@@ -23,8 +23,10 @@ import hdf5plugin
 import keras
 import numpy as np
 
-from thaw import ThawError, hdf5, layouts
-from thaw.weights import assign
+from thaw.network import layouts
+from thaw.network.weights import assign
+from thaw.support import hdf5
+from thaw.support.errors import ThawError
 
 ARRAY = "layers/conv2d/vars/1"
 """The array that is replaced: (4,) float32."""

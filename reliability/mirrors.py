@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reliability.answers import ANSWERS, CONTENT, HEALTHY, PACKED, serve
-from thaw import mirrors, transfer
-from thaw.fashion_mnist import RawFile
-from thaw.mirrors import Mirror, download, fetch_url
+from thaw.data import mirrors, transfer
+from thaw.data.fashion_mnist import RawFile
+from thaw.data.mirrors import Mirror, download, fetch_url
 
 FILES = tuple(
     RawFile(f"file-{i}", len(CONTENT), hashlib.sha256(CONTENT).hexdigest()) for i in range(4)

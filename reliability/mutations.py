@@ -27,134 +27,146 @@ class Mutation:
 
 MUTATIONS = {
     "one layer more is frozen": Mutation(
-        "thaw/backbone.py",
+        "thaw/network/backbone.py",
         "layer.trainable = i >= count",
         "layer.trainable = i > count",
         "test_backbone",
     ),
     "a block's name freezes all but its last layer": Mutation(
-        "thaw/backbone.py",
+        "thaw/network/backbone.py",
         "return 1 + max(i for i, name",
         "return max(i for i, name",
         "test_backbone",
     ),
     "frozen batch normalisation ignores the batch": Mutation(
-        "thaw/backbone.py",
+        "thaw/network/backbone.py",
         "if not training or self.trainable:",
         "if not training or True:",
         "test_backbone",
     ),
     "batch_norm: batch thaws what was frozen": Mutation(
-        "thaw/backbone.py",
+        "thaw/network/backbone.py",
         "layer.trainable = original.trainable",
         "layer.trainable = True",
         "test_backbone",
     ),
     "input in [0, 1] is not scaled": Mutation(
-        "thaw/backbone.py", "images = images / 255.0", "pass", "test_backbone"
+        "thaw/network/backbone.py", "images = images / 255.0", "pass", "test_backbone"
     ),
     "validation images are trained on": Mutation(
-        "thaw/images.py",
+        "thaw/data/images.py",
         '"train": Part(train, rest[kept])',
         '"train": Part(train, kept)',
         "test_images",
     ),
     "a split that overlaps passes": Mutation(
-        "thaw/images.py",
+        "thaw/data/images.py",
         "if len(np.unique(joined)) != len(joined) or",
         "if",
         "test_images",
     ),
     "a draw is not sorted": Mutation(
-        "thaw/images.py",
+        "thaw/data/images.py",
         "return np.sort(drawn), np.sort(other)",
         "return drawn, other",
         "test_images",
     ),
     "accuracy takes the least likely class": Mutation(
-        "thaw/evaluation.py",
+        "thaw/findings/evaluation.py",
         "return self.probabilities.argmax(axis=1)",
         "return self.probabilities.argmin(axis=1)",
         "test_evaluation",
     ),
     "cross-entropy is that of the likeliest class": Mutation(
-        "thaw/evaluation.py",
+        "thaw/findings/evaluation.py",
         "right = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]",
         "right = predictions.probabilities.max(axis=1)",
         "test_evaluation",
     ),
     "the intervals of two models are drawn apart": Mutation(
-        "thaw/evaluation.py",
+        "thaw/findings/evaluation.py",
         "by_seed = [right @ counts / one.shape[1] for right in (one, other)]",
         "by_seed = [right[:, random.permutation(one.shape[1])] @ counts / one.shape[1] "
         "for right in (one, other)]",
         "test_evaluation",
     ),
     "any Fashion-MNIST file passes": Mutation(
-        "thaw/fashion_mnist.py", "if received != file.sha256:", "if False:", "test_fashion_mnist"
+        "thaw/data/fashion_mnist.py",
+        "if received != file.sha256:",
+        "if False:",
+        "test_fashion_mnist",
     ),
     "any mirror's bytes pass": Mutation(
-        "thaw/mirrors.py",
+        "thaw/data/mirrors.py",
         'if received != f"{file.size:,} bytes, SHA-256 {file.sha256}":',
         "if False:",
         "test_mirrors",
     ),
     "any bundled weights pass": Mutation(
-        "thaw/bundled.py", "if received != expected:", "if False:", "test_bundled"
+        "thaw/network/bundled.py", "if received != expected:", "if False:", "test_bundled"
     ),
     "weights of any shape pass": Mutation(
-        "thaw/weights.py", "if expected != received:", "if False:", "test_weights"
+        "thaw/network/weights.py", "if expected != received:", "if False:", "test_weights"
     ),
     "a checkpoint is taken for another run's params": Mutation(
-        "thaw/checkpoint.py", '"params": params,', '"params": None,', "test_checkpoint"
+        "thaw/training/checkpoint.py", '"params": params,', '"params": None,', "test_checkpoint"
     ),
     "a checkpoint is taken for another run's files": Mutation(
-        "thaw/checkpoint.py",
+        "thaw/training/checkpoint.py",
         "[sha256(path) for path in [*files, *code]]",
         "[sha256(path) for path in code]",
         "test_checkpoint",
     ),
     "a damaged checkpoint is taken": Mutation(
-        "thaw/checkpoint.py",
+        "thaw/training/checkpoint.py",
         "if self._line(self.folder, name) not in lines:",
         "if False:",
         "test_checkpoint",
     ),
     "the last epoch's weights are kept, not the best's": Mutation(
-        "thaw/training.py", "kept.restore_best(model)", "pass", "test_training"
+        "thaw/training/fitting.py", "kept.restore_best(model)", "pass", "test_training"
     ),
     "a resumed epoch has another order": Mutation(
-        "thaw/training.py",
+        "thaw/training/fitting.py",
         "self.train.start_epoch(epoch)",
         "self.train.start_epoch(0)",
         "test_training",
     ),
     "a head sees every epoch in the same order": Mutation(
-        "thaw/batches.py", "self.shared_order.assign(self.order)", "pass", "test_batches"
+        "thaw/training/batches.py", "self.shared_order.assign(self.order)", "pass", "test_batches"
     ),
     "augmented images are cached": Mutation(
-        "thaw/activations.py", "if training.augment.some:", "if False:", "test_activations"
+        "thaw/training/activation_cache.py",
+        "if training.augment.some:",
+        "if False:",
+        "test_activations",
     ),
     "frozen layers on batch statistics are cached": Mutation(
-        "thaw/activations.py", 'if batch_norm == "batch":', "if False:", "test_activations"
+        "thaw/training/activation_cache.py",
+        'if batch_norm == "batch":',
+        "if False:",
+        "test_activations",
     ),
     "the cache may be of any size": Mutation(
-        "thaw/activations.py", "if size > max_gb * 1e9:", "if False:", "test_activations"
+        "thaw/training/activation_cache.py",
+        "if size > max_gb * 1e9:",
+        "if False:",
+        "test_activations",
     ),
     "features that are all the same pass": Mutation(
-        "thaw/features.py", "if count > 1 and not varied:", "if False:", "test_features"
+        "thaw/network/features.py", "if count > 1 and not varied:", "if False:", "test_features"
     ),
     "what a kill put aside is forgotten": Mutation(
-        "thaw/files.py", "_aside(folder).replace(folder)", "pass", "test_files"
+        "thaw/support/files.py", "_aside(folder).replace(folder)", "pass", "test_files"
     ),
     "Adam forgets that its means begin at 0": Mutation(
-        "thaw/optimizers.py",
+        "thaw/training/optimizers.py",
         "beta1_power=ops.power(beta_1, step),",
         "beta1_power=ops.power(beta_1, step + 1),",
         "test_optimizers",
     ),
     "a file is written in place": Mutation(
-        "thaw/files.py",
+        "thaw/support/files.py",
         'scratch = path.with_name(f"{SCRATCH}{os.getpid()}-{path.name}")',
         "scratch = path",
         "test_files",

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from thaw.mirrors import FOLDER_VARIABLE
-from thaw.stage import PRIVATE
-from thaw.yaml_file import read_yaml
+from thaw.data.mirrors import FOLDER_VARIABLE
+from thaw.support.stage import PRIVATE
+from thaw.support.yaml_file import read_yaml
 from tools.commands import DVC, git
 
 ROOT = Path(__file__).parents[1]

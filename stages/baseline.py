@@ -8,14 +8,15 @@ Writes  metrics/baseline.json
 
 from pathlib import Path
 
-from thaw import baseline, evaluation, weights
-from thaw.backbone import image_model
-from thaw.features import predict
-from thaw.files import atomic_folder, write_csv, write_json
-from thaw.images import SMALL, Images, open_images
-from thaw.params import INPUT_RANGES, Params, load_params
-from thaw.runtime import configure
-from thaw.stage import run
+from thaw.config.params import INPUT_RANGES, Params, load_params
+from thaw.data.images import SMALL, Images, open_images
+from thaw.findings import baseline, evaluation
+from thaw.network import weights
+from thaw.network.backbone import image_model
+from thaw.network.features import predict
+from thaw.support.files import atomic_folder, write_csv, write_json
+from thaw.support.runtime import configure
+from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:

@@ -8,11 +8,11 @@ Writes  metrics/diagnose.json
 
 from pathlib import Path
 
-from thaw.checkpoint import HISTORY_COLUMNS
-from thaw.diagnosis import Cell, Outcome, diagnose
-from thaw.files import atomic_folder, write_csv, write_json
-from thaw.params import load_params
-from thaw.stage import run
+from thaw.config.params import load_params
+from thaw.findings.diagnosis import Cell, Outcome, diagnose
+from thaw.support.files import atomic_folder, write_csv, write_json
+from thaw.support.stage import run
+from thaw.training.checkpoint import HISTORY_COLUMNS
 
 CELL = ("freeze", "input_range", "statistics")
 COLUMNS = (*CELL, "train_accuracy", "validation_accuracy", "validation_loss", "statistics_shift")

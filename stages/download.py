@@ -5,9 +5,9 @@ Writes  data/raw/   train-images-idx3-ubyte and its three siblings, decompressed
 
 from pathlib import Path
 
-from thaw.mirrors import download, mirrors
-from thaw.params import load_params
-from thaw.stage import run
+from thaw.config.params import load_params
+from thaw.data.mirrors import download, mirrors
+from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:

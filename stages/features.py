@@ -7,12 +7,12 @@ Writes  data/features/  features.h5: features (n, 2048) float32, labels (n,) int
 
 from pathlib import Path
 
-from thaw import features, weights
-from thaw.backbone import feature_model
-from thaw.images import PARTS, open_images
-from thaw.params import load_params
-from thaw.runtime import configure
-from thaw.stage import run
+from thaw.config.params import load_params
+from thaw.data.images import PARTS, open_images
+from thaw.network import features, weights
+from thaw.network.backbone import feature_model
+from thaw.support.runtime import configure
+from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:

@@ -6,9 +6,9 @@ Writes  data/images/  rgb32.h5, rgb224.h5: images (n, side, side, 3) uint8, labe
 
 from pathlib import Path
 
-from thaw import fashion_mnist, images
-from thaw.params import load_params
-from thaw.stage import run
+from thaw.config.params import load_params
+from thaw.data import fashion_mnist, images
+from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:

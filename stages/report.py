@@ -6,9 +6,9 @@ Writes  plots/  report/report.md  report/report.html
 
 from pathlib import Path
 
-from thaw import drawing, reporting
-from thaw.files import atomic_file, atomic_folder
-from thaw.stage import run
+from thaw.report import drawing, pages
+from thaw.support.files import atomic_file, atomic_folder
+from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:
@@ -16,8 +16,8 @@ def main(root: Path = Path()) -> str:
     names = ("report.md", "report.html")
     with atomic_folder(root / "plots") as plots:
         drawing.draw(root, plots)
-        pages = {name: reporting.render(root, plots, f"{name}.j2") for name in names}
-    for name, text in pages.items():
+        texts = {name: pages.render(root, plots, f"{name}.j2") for name in names}
+    for name, text in texts.items():
         with atomic_file(root / "report" / name) as scratch:
             scratch.write_text(text, encoding="utf-8")
     return "plots/, report/report.md, report/report.html"

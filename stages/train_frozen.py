@@ -8,9 +8,9 @@ Writes  data/models/frozen.weights.h5  metrics/frozen.json  data/results/frozen/
 from functools import partial
 from pathlib import Path
 
-from thaw.modes import each_seed, train_frozen, write_results
-from thaw.params import load_params
-from thaw.stage import run
+from thaw.config.params import load_params
+from thaw.support.stage import run
+from thaw.training.modes import each_seed, train_frozen, write_results
 
 
 def main(root: Path = Path()) -> str:

@@ -7,9 +7,9 @@ Writes  data/models/partial.weights.h5  metrics/partial.json  data/results/parti
 from functools import partial
 from pathlib import Path
 
-from thaw.modes import each_seed, fine_tune, write_results
-from thaw.params import load_params
-from thaw.stage import run
+from thaw.config.params import load_params
+from thaw.support.stage import run
+from thaw.training.modes import each_seed, fine_tune, write_results
 
 
 def main(root: Path = Path()) -> str:

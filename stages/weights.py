@@ -5,10 +5,10 @@ Writes  data/weights/  resnet50.weights.h5, source.json
 
 from pathlib import Path
 
-from thaw import sources, weights
-from thaw.params import load_params
-from thaw.runtime import configure
-from thaw.stage import run
+from thaw.config.params import load_params
+from thaw.network import sources, weights
+from thaw.support.runtime import configure
+from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:

@@ -21,9 +21,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from thaw import ThawError
-from thaw.files import write_csv
-from thaw.yaml_file import parse_yaml, read_yaml
+from thaw.support.errors import ThawError
+from thaw.support.files import write_csv
+from thaw.support.yaml_file import parse_yaml, read_yaml
 from tools.commands import DVC, dvc, end, git, outcome, show_dvc
 from tools.folder import explain, unfit
 

@@ -22,11 +22,11 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, sync_playwright
 
-from thaw.fashion_mnist import GrayImages
-from thaw.mirrors import FOLDER_VARIABLE
-from thaw.params import Params
-from thaw.runtime import configure
-from thaw.yaml_file import read_yaml
+from thaw.config.params import Params
+from thaw.data.fashion_mnist import GrayImages
+from thaw.data.mirrors import FOLDER_VARIABLE
+from thaw.support.runtime import configure
+from thaw.support.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[1]
 # As every stage does first; TensorFlow takes its thread pools from the first that asks.

@@ -7,14 +7,14 @@ import numpy as np
 from conftest import ROOT, gray_images
 
 from study.__main__ import load_sets, table
-from thaw import drawing
-from thaw.evaluation import key, reliability, wilson_interval
-from thaw.fashion_mnist import CLASS_NAMES
-from thaw.files import write_csv, write_json
-from thaw.images import SMALL, Images, open_images, split, write_images
-from thaw.modes import PREDICTION_COLUMNS
-from thaw.params import Params
-from thaw.results import MODES
+from thaw.config.params import Params
+from thaw.data.fashion_mnist import CLASS_NAMES
+from thaw.data.images import SMALL, Images, open_images, split, write_images
+from thaw.findings.evaluation import key, reliability, wilson_interval
+from thaw.report import drawing
+from thaw.report.results import MODES
+from thaw.support.files import write_csv, write_json
+from thaw.training.modes import PREDICTION_COLUMNS
 
 
 def scores(accuracy: float, low: float, high: float) -> dict[str, float | int]:

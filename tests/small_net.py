@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from thaw.batches import Batches
-from thaw.params import Training
+from thaw.config.params import Training
+from thaw.training.batches import Batches
 
 FEATURES = np.random.default_rng(0).normal(size=(50, 8)).astype("float32")
 LABELS = (FEATURES[:, 0] > 0).astype(np.int64) + 2 * (FEATURES[:, 1] > 0)

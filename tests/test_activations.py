@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from conftest import gray_images
 
-from thaw import backbone, weights
-from thaw.activations import cached, decide, expected_gain, multiplications
-from thaw.images import SMALL, open_images, split, write_images
-from thaw.params import Params
+from thaw.config.params import Params
+from thaw.data.images import SMALL, open_images, split, write_images
+from thaw.network import backbone, weights
+from thaw.training.activation_cache import cached, decide, expected_gain, multiplications
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from thaw import backbone, weights
-from thaw.heads import build_head
-from thaw.params import BACKBONE_LAYERS, BLOCKS, Head, Params
+from thaw.config.params import BACKBONE_LAYERS, BLOCKS, Head, Params
+from thaw.network import backbone, weights
+from thaw.network.heads import build_head
 
 
 @pytest.fixture(scope="module")

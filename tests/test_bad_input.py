@@ -23,10 +23,12 @@ from report_project import make, write_study
 from saved_weights import write_legacy
 
 from stages import report
-from thaw import ThawError, hdf5, layouts, weights
-from thaw.fashion_mnist import read_idx
-from thaw.files import sha256
-from thaw.params import load_params
+from thaw.config.params import load_params
+from thaw.data.fashion_mnist import read_idx
+from thaw.network import layouts, weights
+from thaw.support import hdf5
+from thaw.support.errors import ThawError
+from thaw.support.files import sha256
 
 TEXT = (ROOT / "params.yaml").read_text()
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from thaw import baseline
-from thaw.baseline import Named
-from thaw.images import Images
+from thaw.data.images import Images
+from thaw.findings import baseline
+from thaw.findings.baseline import Named
 
 JERSEY, JEAN, ELEPHANT = 610, 608, 386
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from thaw.batches import ArrayBatches, Batches, augmentation, parts_of_a_batch
-from thaw.features import ALIGNMENT, aligned, aligned_empty, shared
-from thaw.params import Augment
+from thaw.config.params import Augment
+from thaw.network.features import ALIGNMENT, aligned, aligned_empty, shared
+from thaw.training.batches import ArrayBatches, Batches, augmentation, parts_of_a_batch
 
 VALUES = np.random.default_rng(0).normal(size=(50, 8)).astype("float32")
 IMAGES = np.random.default_rng(1).integers(0, 256, (200, 5, 5, 3), dtype=np.uint8)
@@ -131,7 +131,7 @@ def test_no_epoch_waits_for_autotuning_to_end() -> None:
 
 
 ON_ANOTHER_DEVICE = """
-from thaw.batches import ArrayBatches
+from thaw.training.batches import ArrayBatches
 import numpy as np, tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

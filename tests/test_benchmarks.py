@@ -14,7 +14,7 @@ from benchmarks import cases, overhead
 from benchmarks.__main__ import Row, markdown
 from benchmarks.cases import notebook_resize, reckoned
 from benchmarks.scaling import EPOCHS, reckoned_imagenet
-from thaw.images import resize_gray, to_rgb
+from thaw.data.images import resize_gray, to_rgb
 
 
 def test_the_table_by_hand() -> None:
@@ -68,7 +68,7 @@ def test_the_naive_loop_makes_the_pictures_that_thaw_makes() -> None:
 def test_what_an_idle_run_is_made_of_by_hand() -> None:
     stage = {
         "cmd": "python -m stages.train",
-        "deps": ["data/images", "stages/train.py", "thaw/files.py"],
+        "deps": ["data/images", "stages/train.py", "thaw/support/files.py"],
         "params": ["seed"],
         "metrics": [{"metrics/m.json": {"cache": False}}],
         "outs": ["data/models"],

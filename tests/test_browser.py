@@ -8,7 +8,7 @@ from conftest import needs_browser, read_entries, small_params
 from playwright.sync_api import Browser, Page
 from report_project import make
 
-from thaw.reporting import render
+from thaw.report.pages import render
 
 pytestmark = needs_browser
 WIDTHS = (360, 1280)

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw import ThawError, bundled
+from thaw.network import bundled
+from thaw.support.errors import ThawError
 
 
 @pytest.fixture

@@ -8,15 +8,15 @@ import numpy as np
 from conftest import ROOT
 from imports import imported_names
 
-from thaw import figures
-from thaw.canvas import rc_context, save_image
+from thaw.report import figures
+from thaw.report.canvas import rc_context, save_image
 
 DRAW = """
 import sys
 from pathlib import Path
 import numpy as np
-from thaw import figures
-from thaw.canvas import save_image
+from thaw.report import figures
+from thaw.report.canvas import save_image
 figures.bars(Path("bars.png"), {"a": 0.2, "b": 0.9}, "Title", "accuracy")
 with open("image.png", "wb") as file:
     save_image(file, np.arange(48, dtype=np.uint8).reshape(4, 4, 3))

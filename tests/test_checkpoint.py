@@ -8,8 +8,9 @@ import pytest
 from small_net import batches, network, others, settings
 
 from reliability.checkpoints import cases, flip, state
-from thaw import ThawError
-from thaw.checkpoint import (
+from thaw.support.errors import ThawError
+from thaw.support.files import SCRATCH
+from thaw.training.checkpoint import (
     BEST,
     HISTORY,
     LAST,
@@ -19,8 +20,7 @@ from thaw.checkpoint import (
     History,
     checkpoint,
 )
-from thaw.files import SCRATCH
-from thaw.training import fit
+from thaw.training.fitting import fit
 
 
 def test_history_as_csv(tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ from playwright.sync_api import Browser
 from reliability import disks, faults, same_bytes
 from reliability.project import Project, create, environment
 from reliability.queued import queued, stop
-from thaw import weights
-from thaw.fashion_mnist import FILES
-from thaw.files import sha256
-from thaw.mirrors import FOLDER_VARIABLE
+from thaw.data.fashion_mnist import FILES
+from thaw.data.mirrors import FOLDER_VARIABLE
+from thaw.network import weights
+from thaw.support.files import sha256
 from tools.commands import DVC
 
 pytestmark = pytest.mark.slow
@@ -324,8 +324,8 @@ def test_debians_package_delivers_the_published_bytes(
     tmp_path: Path, container: tuple[str, ...]
 ) -> None:
     script = (
-        "from pathlib import Path; from thaw.fashion_mnist import load; "
-        "from thaw.mirrors import download, mirrors; "
+        "from pathlib import Path; from thaw.data.fashion_mnist import load; "
+        "from thaw.data.mirrors import download, mirrors; "
         "print(download(Path('raw'), mirrors()[-1:])); train, test = load(Path('raw')); "
         "print(round(float(train.images.mean()), 3), len(test.labels))"
     )

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from conftest import gray_images
 
-from thaw import diagnosis, sources, weights
-from thaw.backbone import freeze_first, with_batch_statistics
-from thaw.diagnosis import Cell
-from thaw.images import SMALL, split, write_images
-from thaw.params import Params
+from thaw.config.params import Params
+from thaw.data.images import SMALL, split, write_images
+from thaw.findings import diagnosis
+from thaw.findings.diagnosis import Cell
+from thaw.network import sources, weights
+from thaw.network.backbone import freeze_first, with_batch_statistics
 
 
 def network() -> keras.Model:

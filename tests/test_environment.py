@@ -8,7 +8,7 @@ from clean_environment import clean
 from conftest import ROOT
 
 from reliability import computation
-from thaw.environment import DECIDED, settle
+from thaw.support.environment import DECIDED, settle
 
 HOSTILE = {
     "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",

@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from thaw import ThawError, evaluation
-from thaw.evaluation import Predictions
+from thaw.findings import evaluation
+from thaw.findings.evaluation import Predictions
+from thaw.support.errors import ThawError
 
 
 def predictions(labels: list[int], rows: list[dict[int, float]]) -> Predictions:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thaw import ThawError, fashion_mnist
-from thaw.fashion_mnist import RawFile, read_idx
+from thaw.data import fashion_mnist
+from thaw.data.fashion_mnist import RawFile, read_idx
+from thaw.support.errors import ThawError
 
 
 def idx(shape: tuple[int, ...], values: bytes, kind: int = 8) -> bytes:

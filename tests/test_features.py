@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from conftest import gray_images
 
-from thaw import ThawError, backbone, features, images
-from thaw.heads import build_head
-from thaw.images import open_images, split, write_images
-from thaw.params import Params
+from thaw.config.params import Params
+from thaw.data import images
+from thaw.data.images import open_images, split, write_images
+from thaw.network import backbone, features
+from thaw.network.heads import build_head
+from thaw.support.errors import ThawError
 
 
 @pytest.fixture

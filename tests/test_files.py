@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from thaw import ThawError
-from thaw.files import (
+from thaw.support.errors import ThawError
+from thaw.support.files import (
     atomic_file,
     atomic_folder,
     put_back,
@@ -24,7 +24,7 @@ from thaw.files import (
     write_csv,
     write_json,
 )
-from thaw.stage import explain, run
+from thaw.support.stage import explain, run
 
 
 def write_half(place: AbstractContextManager[Path]) -> None:

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from thaw.heads import QuickDropout, QuickL2, build_head
-from thaw.params import Head
+from thaw.config.params import Head
+from thaw.network.heads import QuickDropout, QuickL2, build_head
 
 
 def test_the_heads_layers() -> None:

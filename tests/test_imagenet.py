@@ -1,7 +1,7 @@
 import numpy as np
 
-from thaw import imagenet
-from thaw.fashion_mnist import CLASS_NAMES
+from thaw.data.fashion_mnist import CLASS_NAMES
+from thaw.findings import imagenet
 
 
 def test_the_table_is_ilsvrc_2012s() -> None:

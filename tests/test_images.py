@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from skimage.transform import resize
 from sklearn.model_selection import train_test_split
 
-from thaw import ThawError, images
-from thaw.fashion_mnist import GrayImages
-from thaw.images import open_images, resize_gray, split, stratified, to_rgb, write_images
-from thaw.params import Params
+from thaw.config.params import Params
+from thaw.data import images
+from thaw.data.fashion_mnist import GrayImages
+from thaw.data.images import open_images, resize_gray, split, stratified, to_rgb, write_images
+from thaw.support.errors import ThawError
 
 Gray = Callable[..., GrayImages]
 

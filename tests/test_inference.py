@@ -5,8 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from thaw import backbone, inference
-from thaw.params import ENGINES
+from thaw.config.params import ENGINES
+from thaw.network import backbone, inference
 
 CONNECTIONS: list[Any] = []
 

@@ -10,11 +10,12 @@ import pytest
 from conftest import ROOT
 
 from reliability.hostile import network as tiny_network
-from thaw import ThawError, backbone, layouts, weights
-from thaw.checkpoint import uncompiled
-from thaw.heads import build_head
-from thaw.params import load_params
-from thaw.weights import TOP_LAYER, Layers
+from thaw.config.params import load_params
+from thaw.network import backbone, layouts, weights
+from thaw.network.heads import build_head
+from thaw.network.weights import TOP_LAYER, Layers
+from thaw.support.errors import ThawError
+from thaw.training.checkpoint import uncompiled
 
 SIDE = 32
 

@@ -15,9 +15,10 @@ from dvc_objects.fs.utils import tmp_fname
 
 from reliability.answers import ANSWERS, HEALTHY, serve
 from reliability.mirrors import FILES, FOLDERS, PACKAGES, from_package, write_package
-from thaw import ThawError, mirrors, transfer
-from thaw.fashion_mnist import RawFile
-from thaw.mirrors import Mirror, download, fetch_url
+from thaw.data import mirrors, transfer
+from thaw.data.fashion_mnist import RawFile
+from thaw.data.mirrors import Mirror, download, fetch_url
+from thaw.support.errors import ThawError
 
 CONTENT = {f"file-{i}": bytes([i]) * (1000 + i) for i in range(4)}
 

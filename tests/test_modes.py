@@ -8,14 +8,16 @@ import pytest
 import yaml
 from conftest import gray_images
 
-from thaw import ThawError, activations, modes, optimizers, sources, weights
-from thaw.backbone import feature_model
-from thaw.features import predict, write_features
-from thaw.files import read_csv, read_json
-from thaw.heads import build_head
-from thaw.images import PARTS, SMALL, open_images, split, write_images
-from thaw.params import BACKBONE_LAYERS, BackboneTraining, Params, Training
-from thaw.runtime import configure
+from thaw.config.params import BACKBONE_LAYERS, BackboneTraining, Params, Training
+from thaw.data.images import PARTS, SMALL, open_images, split, write_images
+from thaw.network import sources, weights
+from thaw.network.backbone import feature_model
+from thaw.network.features import predict, write_features
+from thaw.network.heads import build_head
+from thaw.support.errors import ThawError
+from thaw.support.files import read_csv, read_json
+from thaw.support.runtime import configure
+from thaw.training import activation_cache, modes, optimizers
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ def test_a_cached_run_learns_what_the_uncached_one_learns(
     1e-5 in the losses but 5e-2 in a layer's steps, for a ReLU whose input rounding takes across 0
     moves its whole channel's gradient; measured 1e-7 and, with and without AVX-512, 7e-3 at most.
     """
-    monkeypatch.setattr(activations, "WORTH", 0.0)
+    monkeypatch.setattr(activation_cache, "WORTH", 0.0)
     monkeypatch.setattr(optimizers, "Adam", keras.optimizers.SGD)
     weights.save(root / "data/weights", *sources.obtain("bundled", root))
     before = weights.resnet50(SMALL, top=False)

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from thaw.optimizers import Adam, optimizer, rate_schedule
-from thaw.params import Params
+from thaw.config.params import Params
+from thaw.training.optimizers import Adam, optimizer, rate_schedule
 
 
 def network() -> keras.Model:

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from thaw import ThawError
-from thaw.params import load_params
+from thaw.config.params import load_params
+from thaw.support.errors import ThawError
 
 Write = Callable[[Any], Path]
 

@@ -13,8 +13,8 @@ from conftest import ROOT
 from dvc.utils.serialize import modify_yaml
 from imports import files_of, imported_names, project_imports
 
-from thaw.params import Params
-from thaw.versions import DECISIVE
+from thaw.config.params import Params
+from thaw.support.versions import DECISIVE
 from tools.versions import versions
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -122,7 +122,7 @@ def test_whatever_computes_has_its_version_named() -> None:
 def test_a_stages_params_exist_and_are_the_ones_that_its_code_reads(stage: str) -> None:
     if stage == "report":
         assert STAGES[stage]["params"] == [{"params.yaml": None}], "the report names them all"
-        assert "load_params(root).model_dump" in (ROOT / "thaw/reporting.py").read_text()
+        assert "load_params(root).model_dump" in (ROOT / "thaw/report/pages.py").read_text()
         return
     declared = set(STAGES[stage].get("params", []))
     assert declared <= set(Params.model_fields)
@@ -136,7 +136,7 @@ def test_a_stages_params_exist_and_are_the_ones_that_its_code_reads(stage: str) 
     if stage in called:
         sources.append(function_source("modes", called[stage]))
     if stage == "diagnose":
-        sources.append((ROOT / "thaw/diagnosis.py").read_text())
+        sources.append((ROOT / "thaw/findings/diagnosis.py").read_text())
     if stage == "preprocess":
         sources.append(function_source("images", "split"))
     read = {name for text in sources for name in re.findall(r"\bparams\.(\w+)", text)}

@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import pytest
 from conftest import tree
 
-from thaw import ThawError, fashion_mnist, features, images, modes, weights
-from thaw.checkpoint import HISTORY, checkpoint
-from thaw.files import (
+from thaw.config.params import load_params
+from thaw.data import fashion_mnist, images
+from thaw.network import features, weights
+from thaw.support.errors import ThawError
+from thaw.support.files import (
     atomic_file,
     atomic_folder,
     put_back,
@@ -20,7 +22,8 @@ from thaw.files import (
     remove_folder,
     sha256,
 )
-from thaw.params import load_params
+from thaw.training import modes
+from thaw.training.checkpoint import HISTORY, checkpoint
 
 
 def write_folder(folder: Path, *names: str) -> None:

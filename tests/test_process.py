@@ -13,8 +13,9 @@ import pytest
 from conftest import ROOT
 
 from reliability.project import DVC, environment
-from thaw import ThawError, parent, process
-from thaw.process import alone
+from thaw.support import parent, process
+from thaw.support.errors import ThawError
+from thaw.support.process import alone
 
 # A stage that takes as long as it is let, and loads no TensorFlow, which would take seconds.
 # A shell that starts tests in the background has them, and their children, ignore SIGINT.
@@ -22,8 +23,8 @@ STAGE = """
 import signal
 import time
 from pathlib import Path
-from thaw.files import atomic_file
-from thaw.stage import run
+from thaw.support.files import atomic_file
+from thaw.support.stage import run
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -207,7 +208,7 @@ def test_a_second_run_names_the_first_and_changes_nothing(project: Path, start: 
 
 
 def test_a_run_waits_for_one_that_is_about_to_end(tmp_path: Path) -> None:
-    holds = "from pathlib import Path; import time; from thaw.process import alone\n"
+    holds = "from pathlib import Path; import time; from thaw.support.process import alone\n"
     holds += "with alone('s', Path('locks')): Path('running').touch(); time.sleep(0.5)"
     other = subprocess.Popen(
         (sys.executable, "-c", holds), cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}

@@ -9,8 +9,9 @@ from conftest import Mirror as Server
 from keras.src.applications import resnet as keras_resnet
 from saved_weights import equal, write_legacy
 
-from thaw import ThawError, published, sources, weights
-from thaw.environment import USERS_KERAS_HOME
+from thaw.network import published, sources, weights
+from thaw.support.environment import USERS_KERAS_HOME
+from thaw.support.errors import ThawError
 
 
 @pytest.fixture(scope="module")

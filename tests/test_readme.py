@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT
 
 from reliability.mutations import MUTATIONS
-from thaw.files import read_csv, read_json
-from thaw.results import MODES
+from thaw.report.results import MODES
+from thaw.support.files import read_csv, read_json
 
 README = (ROOT / "README.md").read_text()
 

@@ -19,14 +19,16 @@ from conftest import ROOT
 from reliability import disks
 from reliability.project import DVC, Project, create
 from study.__main__ import git, origin
-from thaw import ThawError, backbone, inference, modes, weights
-from thaw.batches import Batches
-from thaw.checkpoint import Checkpoint
-from thaw.files import atomic_file, sha256
-from thaw.heads import build_head
-from thaw.params import Params, Training
-from thaw.runtime import configure, plain_keras
-from thaw.training import fit
+from thaw.config.params import Params, Training
+from thaw.network import backbone, inference, weights
+from thaw.network.heads import build_head
+from thaw.support.errors import ThawError
+from thaw.support.files import atomic_file, sha256
+from thaw.support.runtime import configure, plain_keras
+from thaw.training import modes
+from thaw.training.batches import Batches
+from thaw.training.checkpoint import Checkpoint
+from thaw.training.fitting import fit
 
 HOOKS = ("pre-commit", "commit-msg", "prepare-commit-msg", "post-checkout", "post-commit")
 GIT_CONFIG = """
@@ -70,7 +72,8 @@ def home(tmp_path: Path) -> Path:
 def test_a_closed_standard_stream_ends_no_stage_and_no_file(tmp_path: Path, closed: str) -> None:
     """tqdm 1033 and 1593. What libraries write to stream 2 must not end up in an output."""
     script = (
-        "import os; from pathlib import Path; from tqdm import tqdm; from thaw.stage import run\n"
+        "import os; from pathlib import Path; from tqdm import tqdm\n"
+        "from thaw.support.stage import run\n"
         "def main():\n"
         "    with Path('output').open('w') as file:\n"
         "        for stream in (1, 2): os.write(stream, b'said by a library')\n"
@@ -298,7 +301,7 @@ def test_a_number_without_a_name_runs_it_all(project: Project) -> None:
     changes = {"HOME": "/proc/none", "USER": "someone"}
     project.run(*NAMELESS, *DVC, "repro", "--force", "preprocess", changes=changes)
     assert sha256(images) == before
-    command = "import keras, thaw.figures; print(keras.__name__)"
+    command = "import keras, thaw.report.figures; print(keras.__name__)"
     assert "keras" in project.run(*NAMELESS, sys.executable, "-c", command, changes=changes)
 
 

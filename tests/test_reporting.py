@@ -5,11 +5,12 @@ import pytest
 from conftest import ROOT
 from report_project import make, scores, write_study
 
-from thaw import ThawError, drawing, reporting
-from thaw.fashion_mnist import CLASS_NAMES
-from thaw.files import read_csv, read_json, write_csv, write_json
-from thaw.params import Params
-from thaw.reporting import answer
+from thaw.config.params import Params
+from thaw.data.fashion_mnist import CLASS_NAMES
+from thaw.report import drawing, pages
+from thaw.report.pages import answer
+from thaw.support.errors import ThawError
+from thaw.support.files import read_csv, read_json, write_csv, write_json
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def results(tmp_path: Path, params: Params) -> Path:
 
 
 def render(root: Path, template: str) -> str:
-    return reporting.render(root, root / "plots", template)
+    return pages.render(root, root / "plots", template)
 
 
 def change(root: Path, name: str, **entries: object) -> None:
@@ -246,4 +247,4 @@ def test_the_thaw_curve_tells_in_which_stage_freezing_ends() -> None:
 
 
 def test_counts() -> None:
-    assert (reporting.thousands(None), reporting.thousands(1234567)) == ("-", "1,234,567")
+    assert (pages.thousands(None), pages.thousands(1234567)) == ("-", "1,234,567")

@@ -8,7 +8,8 @@ import pytest
 from conftest import ROOT
 from imports import imported_names
 
-from thaw import mirrors, published
+from thaw.data import mirrors
+from thaw.network import published
 
 FOLDERS = ("thaw", "stages", "study", "reliability", "tools", "benchmarks", "pretrain")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))

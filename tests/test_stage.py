@@ -13,11 +13,11 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT
 
-from thaw import memory
-from thaw.stage import explain, run
+from thaw.config import memory
+from thaw.support.stage import explain, run
 
 TALKING = """
-from thaw.stage import run
+from thaw.support.stage import run
 def main():
     for _ in range({lines}):
         print("x" * 100)

@@ -11,8 +11,8 @@ import pytest
 from conftest import ROOT
 from keras.src.backend import config
 
-from thaw import runtime
-from thaw.environment import USERS_KERAS_HOME, keras_home
+from thaw.support import runtime
+from thaw.support.environment import USERS_KERAS_HOME, keras_home
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_without_keras_home_it_is_keras_own(
 
 
 def test_a_notebooks_keras_has_its_folder_back() -> None:
-    """After thaw.runtime was imported, that is: importing Keras is over by then."""
+    """After thaw.support.runtime was imported, that is: importing Keras is over by then."""
     assert runtime.keras_config.keras_home() == str(keras_home())
 
 

@@ -16,7 +16,7 @@ from conftest import ROOT, read_entries, refusal
 
 from reliability.project import Project
 from study.__main__ import Set, check_committed, load_sets, pending, queue, table
-from thaw.params import Params
+from thaw.config.params import Params
 from tools.commands import git
 
 SETS = load_sets()

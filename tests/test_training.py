@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from small_net import FEATURES, LABELS, batches, network, others, settings
 
-from thaw import ThawError
-from thaw.batches import ArrayBatches, Batches
-from thaw.checkpoint import Checkpoint, History, uncompiled
-from thaw.optimizers import optimizer
-from thaw.params import HeadStart, Params
-from thaw.runtime import configure
-from thaw.training import cross_entropy, fit, start_head
+from thaw.config.params import HeadStart, Params
+from thaw.support.errors import ThawError
+from thaw.support.runtime import configure
+from thaw.training.batches import ArrayBatches, Batches
+from thaw.training.checkpoint import Checkpoint, History, uncompiled
+from thaw.training.fitting import cross_entropy, fit, start_head
+from thaw.training.optimizers import optimizer
 
 
 class KilledError(Exception):

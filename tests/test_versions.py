@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from thaw import ThawError, versions
+from thaw.support import versions
+from thaw.support.errors import ThawError
 
 STAGE = """
 import sys
-from thaw.stage import run
+from thaw.support.stage import run
 import zstandard
 run(sys.argv[1], lambda: "done")
 """

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from saved_weights import equal, write_legacy
 
-from thaw import ThawError, bundled, sources, weights
+from thaw.network import bundled, sources, weights
+from thaw.support.errors import ThawError
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from thaw import ThawError
-from thaw.params import load_params
-from thaw.yaml_file import parse_yaml, read_yaml
+from thaw.config.params import load_params
+from thaw.support.errors import ThawError
+from thaw.support.yaml_file import parse_yaml, read_yaml
 
 TEXT = (ROOT / "params.yaml").read_text()
 LINE = TEXT.splitlines().index("freeze: 10") + 1

@@ -3,8 +3,21 @@
 import os
 import sys
 
-from thaw.environment import hide_keras_home, settle
-from thaw.parent import watch
+from thaw.support.environment import hide_keras_home, settle
+from thaw.support.parent import watch
+
+__version__ = "0.1.0"
+
+PACKAGES = {
+    "support": "errors, files, paths, locks, the stage runner, what decides results beside params",
+    "config": "params.yaml, validated; one frozen config for each stage",
+    "data": "mirrors, Fashion-MNIST's files, resizing, the split, the image store",
+    "network": "ResNet50, its weights, freezing, the head, inference engines, features",
+    "training": "batches, optimizers, checkpoints, fitting, the activation cache, the three modes",
+    "findings": "metrics with their intervals, the baseline, the diagnosis",
+    "report": "tables, figures and pages",
+}
+"""What each package is about. Imports go one way: a package imports itself and those above it."""
 
 # Before any module of this package can import what reads them.
 settle()
@@ -19,10 +32,3 @@ if sys.flags.optimize > 1:
         "error: TensorFlow and scikit-image do not load without docstrings. Received: python -OO, "
         "or PYTHONOPTIMIZE=2 in the environment. Leave it out, or take -O."
     )
-
-
-class ThawError(Exception):
-    """Bad input or a failed environment: what was wrong, where, what is allowed, what to do.
-
-    A stage prints its message and ends with exit code 1, without a traceback.
-    """

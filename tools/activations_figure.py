@@ -10,12 +10,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw import weights
-from thaw.backbone import preprocess
-from thaw.canvas import new_figure, save, style
-from thaw.images import SMALL, open_images
-from thaw.params import INPUT_RANGES, load_params
-from thaw.runtime import configure
+from thaw.config.params import INPUT_RANGES, load_params
+from thaw.data.images import SMALL, open_images
+from thaw.network import weights
+from thaw.network.backbone import preprocess
+from thaw.report.canvas import new_figure, save, style
+from thaw.support.runtime import configure
 
 STAGES = (
     "conv1_relu",

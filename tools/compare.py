@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from thaw import ThawError
-from thaw.files import read_json
-from thaw.params import PARAMS_FILE, Params
-from thaw.reporting import flat
-from thaw.results import MODES
+from thaw.config.params import PARAMS_FILE, Params
+from thaw.report.pages import flat
+from thaw.report.results import MODES
+from thaw.support.errors import ThawError
+from thaw.support.files import read_json
 from tools.commands import dvc, git
 from tools.pr_comment import shown
 

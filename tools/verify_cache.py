@@ -16,7 +16,7 @@ from pathlib import Path
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from thaw.files import md5
+from thaw.support.files import md5
 
 DIGEST = re.compile("[0-9a-f]{32}")
 FOLDER = ".dir"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from thaw.versions import DECISIVE, locked
+from thaw.support.versions import DECISIVE, locked
 
 ROOT = Path(__file__).parents[1]
 HEADER = """\

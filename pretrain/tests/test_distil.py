@@ -9,7 +9,7 @@ import torch
 from pretrain import bank, distil, settings
 from pretrain.distil import Checkpoints, learning_rate
 from pretrain.settings import Settings, load_settings
-from thaw import ThawError
+from thaw.support.errors import ThawError
 
 SCENES = 12
 

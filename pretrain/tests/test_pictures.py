@@ -9,7 +9,7 @@ import pytest
 from pretrain import collect
 from pretrain.pictures import Library, Picture, group_of, is_held_out, write_pictures
 from pretrain.scenes import plain_scene, random_scene
-from thaw import ThawError
+from thaw.support.errors import ThawError
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import torch
 
 from pretrain.layers import load_layers, save_layers
 from pretrain.student import Convolution, ResNet50, keras_layers, preprocess
-from thaw import bundled, weights
-from thaw.backbone import image_model
+from thaw.network import bundled, weights
+from thaw.network.backbone import image_model
 
 
 @pytest.fixture(scope="module")

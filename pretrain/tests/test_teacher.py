@@ -6,7 +6,7 @@ import skimage
 
 from pretrain.scenes import plain_scene
 from pretrain.teacher import Teacher
-from thaw import imagenet
+from thaw.findings import imagenet
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # OpenVINO's own call

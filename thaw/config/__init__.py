@@ -1,0 +1,1 @@
+"""params.yaml, validated; one frozen config for each stage."""

@@ -1,0 +1,1 @@
+"""From a mirror to images of any size, split by class."""

@@ -1,0 +1,275 @@
+"""Where Fashion-MNIST can be had from.
+
+Whatever the mirror, what counts is the decompressed content, checked by SHA-256.
+"""
+
+import gzip
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from thaw.data.fashion_mnist import FILES, RawFile
+from thaw.data.transfer import MirrorError, copy, fetch, open_regular, printable
+from thaw.support.errors import ThawError
+from thaw.support.files import atomic_folder, sha256
+from thaw.support.places import FOLDER, check_only, is_left_by_dvc, kind
+
+FOLDER_VARIABLE = "THAW_FASHION_MNIST"
+"""Environment variable with a folder that holds the four files, plain or as .gz."""
+KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+# Amazon serves sites of this kind over http only; the digests vouch for the content.
+ZALANDO_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+DEBIAN_PACKAGE = "dataset-fashion-mnist"
+DEBIAN_FOLDER = Path("usr/share/datasets/fashion-mnist")
+# Root's apt-get downloads as the user _apt, whom a container with root alone has not; the digests
+# vouch for the content.
+APT_AS_ITS_CALLER = "-oAPT::Sandbox::User="
+
+PROCESS_TIMEOUT = 300.0
+"""Seconds for one call of apt-get or dpkg-deb."""
+_OF_OTHER_FILES = 1_000_000
+"""Bytes, uncompressed, that Debian's package may have beside the four files; it has 60,000."""
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A place that Fashion-MNIST can be had from."""
+
+    name: str
+    fetch: Callable[[Path], None]
+    """Puts the four files, plain or as .gz, into a folder, or raises `MirrorError`."""
+
+
+def mirrors() -> list[Mirror]:
+    """Return the mirrors in the order in which they are tried."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    folder = [Mirror(f"folder {named}", lambda to: from_folder(Path(named), to))] if named else []
+    return [
+        *folder,
+        Mirror(f"Keras ({KERAS_URL})", lambda to: fetch_url(KERAS_URL, to)),
+        Mirror(f"Zalando ({ZALANDO_URL})", lambda to: fetch_url(ZALANDO_URL, to)),
+        Mirror(f"Debian (package {DEBIAN_PACKAGE})", _from_debian),
+    ]
+
+
+def download(folder: Path, sources: list[Mirror]) -> str:
+    """Fill `folder` with the four files from the first source that delivers them.
+
+    Files that are there already are not fetched again.
+
+    Args:
+        folder: where the files go; if all sources fail it stays as it was.
+        sources: what to try, in order.
+
+    Returns:
+        The name of the source that delivered.
+
+    Raises:
+        ThawError: no source delivered; the message lists each with its reason. Or `folder` is a
+            link, or holds anything else.
+
+    """
+    # With DVC's `cache.type symlink` the four are links into its cache: whole, they are only read.
+    complete = kind(folder) == FOLDER and _is_complete(folder)
+    if not complete or _holds_more(folder):
+        check_only(folder, _names())
+    if complete:
+        _drop_left_by_dvc(folder)
+        return "already there"
+    reasons = []
+    for source in sources:
+        try:
+            with atomic_folder(folder) as scratch:
+                source.fetch(scratch)
+                for file in FILES:
+                    _unpack(scratch, file)
+                _keep_only_files(scratch)
+            return source.name
+        except MirrorError as error:
+            reasons.append(printable(f"{source.name}: {error}"))
+            print(f"passed over {reasons[-1]}", flush=True)
+    listed = "\n".join(f"  {reason}" for reason in reasons)
+    raise ThawError(
+        f"Fashion-MNIST cannot be had from any mirror:\n{listed}\n"
+        f"Put {', '.join(file.name for file in FILES)} (or the same as .gz) into a folder and name "
+        f"it: {FOLDER_VARIABLE}=/the/folder dvc repro"
+    )
+
+
+def _is_complete(folder: Path) -> bool:
+    return all(
+        (folder / file.name).is_file() and sha256(folder / file.name) == file.sha256
+        for file in FILES
+    )
+
+
+def _names() -> set[str]:
+    return {file.name for file in FILES}
+
+
+def _holds_more(folder: Path) -> bool:
+    """Whether there is anything else than the four files, and what a killed DVC left."""
+    return any(path.name not in _names() and not is_left_by_dvc(path) for path in folder.iterdir())
+
+
+def _drop_left_by_dvc(folder: Path) -> None:
+    """Remove what DVC would take for a part of the data set."""
+    for path in folder.iterdir():
+        if is_left_by_dvc(path):
+            path.unlink()
+
+
+def _keep_only_files(scratch: Path) -> None:
+    """Remove what a source left beside the four files, in a folder that was made for it."""
+    for entry in scratch.iterdir():
+        if kind(entry) == FOLDER:
+            shutil.rmtree(entry)
+        elif entry.name not in _names():
+            entry.unlink()
+
+
+def _unpack(folder: Path, file: RawFile) -> None:
+    """Decompress `file` if it came as .gz, and hold it to its digest."""
+    packed, plain = folder / f"{file.name}.gz", folder / file.name
+    if packed.is_file():
+        plain.write_bytes(_decompress(packed, file))
+    if not plain.is_file():
+        raise MirrorError(f"{file.name} is not there")
+    received = f"{plain.stat().st_size:,} bytes, SHA-256 {sha256(plain)}"
+    if received != f"{file.size:,} bytes, SHA-256 {file.sha256}":
+        raise MirrorError(
+            f"{file.name} holds other bytes: expected {file.size:,} bytes, SHA-256 {file.sha256}. "
+            f"Received: {received}"
+        )
+
+
+def _decompress(packed: Path, file: RawFile) -> bytes:
+    """Return what `packed` holds, reading at most one byte more than there should be."""
+    try:
+        with gzip.open(packed) as stream:
+            return stream.read(file.size + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise MirrorError(f"{packed.name} is not a whole gzip file: {error}") from error
+
+
+def from_folder(source: Path, to: Path) -> None:
+    """Copy the four files, plain or as .gz, from a folder.
+
+    Raises:
+        MirrorError: one is not there, is no regular file, cannot be read or is too long.
+
+    """
+    for file in FILES:
+        sizes = {file.name: file.size, f"{file.name}.gz": most_packed(file)}
+        name = next((name for name in sizes if os.access(source / name, os.R_OK)), None)
+        if name is None:
+            raise MirrorError(f"holds neither {' nor '.join(sizes)} that can be read")
+        with open_regular(source / name) as stream:
+            copy(stream, to / name, sizes[name])
+
+
+def fetch_url(url: str, to: Path) -> None:
+    """Download the four files as .gz from below `url`.
+
+    Raises:
+        MirrorError: a file did not come whole within the tries, the time-outs and its size.
+
+    """
+    fetch(url, {f"{file.name}.gz": most_packed(file) for file in FILES}, to)
+
+
+def most_packed(file: RawFile) -> int:
+    """Return how many bytes `file` may have as .gz: as many as not compressed, and a bit more.
+
+    There is no size that it must have: each mirror compresses it in its own way, and Debian's is
+    24 bytes shorter than Zalando's, having no name in it. To what it cannot compress, gzip adds
+    less than this.
+    """
+    return file.size + file.size // 1000 + 1000
+
+
+def _from_debian(to: Path) -> None:
+    """Download Debian's package with apt-get and unpack it; no tool for that needs root."""
+    missing = [tool for tool in ("apt-get", "dpkg-deb", "prlimit") if shutil.which(tool) is None]
+    if missing:
+        raise MirrorError(f"{' and '.join(missing)} not found: this is not a Debian system")
+    work = to / "debian"
+    work.mkdir()
+    try:
+        _call("apt-get", APT_AS_ITS_CALLER, "download", DEBIAN_PACKAGE, folder=work)
+    except MirrorError:
+        options = [APT_AS_ITS_CALLER, *_private_package_lists(work)]
+        _call("apt-get", *options, "update", folder=work)
+        _call("apt-get", *options, "download", DEBIAN_PACKAGE, folder=work)
+    packages = sorted(work.glob("*.deb"))
+    if not packages:
+        raise MirrorError("apt-get delivered no package")
+    unpack_package(packages[-1], to)
+
+
+def unpack_package(package: Path, to: Path) -> None:
+    """Copy the four files out of a package of Debian's; nothing else of it is written.
+
+    Raises:
+        MirrorError: one is not there, is no regular file or is too long, or the whole package is.
+
+    """
+    sizes = {f"{file.name}.gz": most_packed(file) for file in FILES}
+    content, most = package.with_suffix(".tar"), sum(sizes.values()) + _OF_OTHER_FILES
+    tool = ("prlimit", f"--fsize={most}", "dpkg-deb", "--fsys-tarfile", package.name)
+    _call(*tool, folder=package.parent, output=content)
+    try:
+        with tarfile.open(content) as archive:
+            for name, size in sizes.items():
+                member = archive.getmember(f"./{DEBIAN_FOLDER}/{name}")
+                stream = archive.extractfile(member) if member.isreg() else None
+                if stream is None:
+                    raise MirrorError(f"{name} is not a regular file")
+                copy(stream, to / name, size)
+    except (tarfile.TarError, LookupError, ValueError) as error:
+        raise MirrorError(f"{package.name} cannot be unpacked: {error}") from error
+
+
+def _private_package_lists(work: Path) -> list[str]:
+    """Return apt-get's options for keeping its lists in `work`, where no root is needed."""
+    for name in ("lists/partial", "cache/archives/partial"):
+        (work / name).mkdir(parents=True)
+    return [
+        f"-oDir::State::Lists={(work / 'lists').resolve()}",
+        f"-oDir::Cache={(work / 'cache').resolve()}",
+        "-oDebug::NoLocking=true",
+    ]
+
+
+def _call(*command: str, folder: Path, output: Path | None = None) -> None:
+    """Run a tool quietly in `folder`; what it prints goes to `output`, where that is given."""
+    with ExitStack() as files:
+        # No pipe: its end would be waited for, where a tool's own children outlive a time-out.
+        said = files.enter_context(tempfile.TemporaryFile())
+        printed = files.enter_context(output.open("wb")) if output else said
+        try:
+            subprocess.run(
+                command,
+                cwd=folder,
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=said,
+                timeout=PROCESS_TIMEOUT,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except subprocess.TimeoutExpired as error:
+            raise MirrorError(f"{command[0]} took over {PROCESS_TIMEOUT:.0f} s") from error
+        except subprocess.CalledProcessError as error:
+            said.seek(0)
+            last = (said.read().decode(errors="replace").splitlines() or ["nothing"])[-1]
+            raise MirrorError(
+                f"`{' '.join(command[:3])}` ended with {error.returncode}: {last}"
+            ) from error

@@ -1,0 +1,1 @@
+"""ResNet50: weights, freezing, the head, inference engines, features."""

@@ -1,0 +1,53 @@
+"""Where ResNet50's weights come from: Keras' published ones, thaw's own, random ones, or a file."""
+
+from pathlib import Path
+
+import keras
+
+from thaw.config.params import WEIGHT_SOURCES
+from thaw.network import bundled, layouts, published
+from thaw.network.weights import TOP_LAYER, Source, assign, resnet50
+from thaw.support.errors import ThawError
+from thaw.support.files import sha256
+
+
+def obtain(weights: str, root: Path) -> tuple[keras.Model, Source]:
+    """Return a ResNet50 with the weights that params.yaml's `weights` names, and their source.
+
+    `random` draws from Keras' global generator: seed it first.
+
+    Raises:
+        ThawError: the published file cannot be had, or the file is missing or of another network.
+
+    """
+    if weights == "random":
+        return resnet50(224, top=True), Source("random", top=True)
+    if weights == "imagenet":
+        return published.load(), Source("imagenet", top=True)
+    if weights == "bundled":
+        model = resnet50(224, top=True)
+        assign(model, bundled.read(), bundled.FOLDER / bundled.WEIGHTS_FILE)
+        return model, Source(f"bundled {bundled.digest()}", top=True)
+    path = _file(weights, root)
+    model = resnet50(224, top=True)
+    layers = layouts.read(path, model)
+    if TOP_LAYER not in layers:
+        model = resnet50(224, top=False)
+    assign(model, layers, path)
+    return model, Source(f"file {sha256(path)[:8]}", top=TOP_LAYER in layers)
+
+
+def _file(weights: str, root: Path) -> Path:
+    """Return the path of the file that `weights` names, relative to `root` or absolute."""
+    path = root / weights
+    why = ""
+    try:
+        if path.is_file():
+            return path
+    except (OSError, ValueError) as error:  # a name that is too long, or that no file can have
+        why = f" ({ascii(str(error))[1:-1]})"
+    raise ThawError(
+        f"weights: {weights!a} is no file{why}. Name a .weights.h5, .h5 or .keras file, relative "
+        "to the project's folder or absolute (in a queued experiment absolute: that runs in a copy "
+        f"of the project), or one of: {', '.join(WEIGHT_SOURCES)}."
+    )

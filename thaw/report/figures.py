@@ -1,0 +1,194 @@
+"""Figures as PNG, the same bytes at every run. matplotlib only, and without its global state."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thaw.data.fashion_mnist import CLASS_NAMES
+from thaw.report.canvas import Axes, new_figure, save, style
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
+"""From Okabe and Ito's palette, told apart by colour-blind readers too."""
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+SHOWN_SIZE = 32
+"""Side of the images that are shown, pixels."""
+
+
+def label_last(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
+    """Name a line at its end: read without going to and fro between it and a legend."""
+    axes.annotate(
+        text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center"
+    )
+
+
+@style()
+def learning_curves(
+    path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int, title: str
+) -> None:
+    """Draw loss (nats) and accuracy against epochs, on train and on validation."""
+    figure = new_figure(9, 3.8, f"{title}: dotted, the epoch of the lowest validation loss")
+    epochs = [row["epoch"] for row in rows]
+    for axes, name, label in zip(
+        figure.subplots(1, 2), ("loss", "accuracy"), ("loss (nats)", "accuracy"), strict=True
+    ):
+        lines = ((name, BLUE, "train", "o"), (f"val_{name}", ORANGE, "validation", "s"))
+        for column, colour, text, marker in lines:
+            values = [row[column] for row in rows]
+            axes.plot(epochs, values, color=colour, marker=marker, markersize=4, label=text)
+            label_last(axes, epochs[-1], values[-1], text, colour)
+        axes.axvline(best_epoch, color=GREY, linewidth=1, linestyle=":")
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.margins(x=0.02)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    save(figure, path)
+
+
+@style(grid=False)
+def confusion_matrix(path: Path, counts: NDArray[np.int64], title: str) -> None:
+    """Draw how often each actual class (row) was predicted as each (column), in % of the row."""
+    figure = new_figure(6.6, 6.2, f"{title}, % of the actual class")
+    axes = figure.subplots()
+    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+    axes.set(xlabel="predicted", ylabel="actual")
+    axes.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES, rotation=45, ha="right")
+    axes.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES)
+    for (row, column), value in np.ndenumerate(percent):
+        if counts[row, column]:
+            colour = "white" if value > 50 else "black"
+            text = f"{value:.0f}" if value >= 0.5 else "<1"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    save(figure, path)
+
+
+@style()
+def captioned_images(
+    path: Path, images: Sequence[NDArray[np.uint8]], captions: Sequence[str], title: str
+) -> None:
+    """Draw RGB images, up to five in a row, each above its caption."""
+    columns = min(len(images), 5)
+    rows = -(-len(images) // columns)
+    width = 3.2 if columns < 3 else 2.0
+    lines = 1 + max(caption.count("\n") for caption in captions)
+    figure = new_figure(width * columns, (width + 0.24 * lines) * rows + 0.5, title)
+    cells = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for axes in cells:
+        axes.set_axis_off()
+    for axes, image, caption in zip(cells, images, captions, strict=False):
+        axes.imshow(image, interpolation="nearest")
+        axes.set_title(caption, fontsize=10, y=-0.05, va="top")
+    save(figure, path)
+
+
+@style(grid=False)
+def bars(path: Path, values: Mapping[str, float], title: str, label: str) -> None:
+    """Draw named shares in [0, 1] as horizontal bars, the first on top, each with its number."""
+    figure = new_figure(8, 1.0 + 0.34 * len(values), title)
+    axes = figure.subplots()
+    drawn = axes.barh(range(len(values)), list(values.values()), color=BLUE)
+    axes.bar_label(drawn, fmt="%.3f", padding=3)
+    axes.set_yticks(range(len(values)), list(values))
+    axes.invert_yaxis()
+    axes.set(xlabel=label, xlim=(0, 1.12 * max([*values.values(), 1e-3])))
+    save(figure, path)
+
+
+@style()
+def classes(path: Path, values: Mapping[str, Sequence[float]]) -> None:
+    """Draw each mode's accuracy in each class, the easiest class on top."""
+    figure = new_figure(8, 4.6, "Test accuracy by class")
+    axes = figure.subplots()
+    order = np.argsort([np.mean(of) for of in zip(*values.values(), strict=True)], kind="stable")
+    for (mode, of), colour, marker in zip(values.items(), COLOURS, MARKERS, strict=False):
+        places = np.arange(len(order))
+        axes.plot(
+            np.asarray(of)[order], places, marker, color=colour, markersize=8, label=mode, alpha=0.9
+        )
+    axes.set_yticks(range(len(order)), [CLASS_NAMES[label] for label in order])
+    axes.set(xlabel="share of the class' test images that are named right", xlim=(None, 1.0))
+    figure.legend(loc="outside lower center", ncols=len(values))
+    save(figure, path)
+
+
+@style()
+def reliability(path: Path, bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> None:
+    """Draw accuracy against confidence by bin, the area of a point as the images in it."""
+    figure = new_figure(6.4, 5.2, "How far probabilities can be trusted, test images")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
+    axes.annotate("as often right as sure", (0.22, 0.22), rotation=38, color=GREY, va="bottom")
+    for (mode, points), colour, marker in zip(bins.items(), COLOURS, MARKERS, strict=False):
+        confidence, accuracy, images = (np.array(column) for column in zip(*points, strict=True))
+        axes.plot(confidence, accuracy, color=colour, linewidth=1)
+        size = 12 + 200 * images / images.sum()
+        axes.scatter(confidence, accuracy, size, color=colour, marker=marker, label=mode)
+    axes.set(xlabel="probability of the answer", ylabel="share of right answers")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    figure.legend(loc="outside lower center", ncols=len(bins))
+    save(figure, path)
+
+
+@style()
+def shifts(path: Path, lines: Mapping[str, Sequence[float]]) -> None:
+    """Draw by batch normalisation layer how far training's statistics are from validation's."""
+    title = "How far the statistics of training are from those of validation"
+    rows = -(-len(lines) // 2)
+    figure = new_figure(9, 3.6 + 0.25 * rows, title)
+    axes = figure.subplots()
+    for i, (name, values) in enumerate(lines.items()):
+        look: dict[str, Any] = {
+            "color": COLOURS[i % len(COLOURS)],
+            "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)],
+        }
+        axes.plot(range(1, len(values) + 1), values, markersize=4, linewidth=1, label=name, **look)
+    axes.set(
+        xlabel="batch normalisation layer, from the input to the output",
+        ylabel="mean distance\n(standard deviations)",
+    )
+    axes.set_ylim(bottom=-0.02)
+    figure.legend(loc="outside lower center", ncols=2)
+    save(figure, path)
+
+
+@style()
+def thaw_curve(path: Path, points: Sequence[Mapping[str, Any]]) -> None:
+    """Draw test accuracy with its interval against what is trained and what that costs.
+
+    Args:
+        path: of the PNG.
+        points: each with stage (in which the frozen layers end), trainable (parameters), cost
+            (multiplications, both directions and all epochs), accuracy, low and high.
+
+    """
+    figure = new_figure(10, 4.6, "How much to thaw")
+    panels = {
+        "trainable": (1e6, "parameters trained, millions"),
+        "cost": (1e12, "multiplications in training, $10^{12}$"),
+    }
+    of_stage: dict[str, list[Mapping[str, Any]]] = {}
+    for point in sorted(points, key=lambda point: -float(point["trainable"])):
+        of_stage.setdefault(point["stage"], []).append(point)
+    for axes, (column, (unit, label)) in zip(
+        figure.subplots(1, 2, sharey=True), panels.items(), strict=True
+    ):
+        for i, (stage, its) in enumerate(of_stage.items()):
+            y = np.array([point["accuracy"] for point in its])
+            around = [y - [point["low"] for point in its], [point["high"] for point in its] - y]
+            axes.errorbar(
+                [point[column] / unit for point in its],
+                y,
+                around,
+                fmt=MARKERS[i],
+                color=COLOURS[i],
+                elinewidth=1,
+                markersize=5,
+                label=stage,
+            )
+        axes.set(xlabel=label, xlim=(0, None))
+    figure.axes[0].set_ylabel("test accuracy, 95 % interval")
+    figure.axes[0].legend(title="freezing ends in", loc="lower right")
+    save(figure, path)

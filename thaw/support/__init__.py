@@ -1,0 +1,1 @@
+"""What every package needs: errors, files, paths, locks, the stage runner."""

@@ -1,0 +1,1 @@
+"""Batches, optimizers, checkpoints, fitting, the activation cache, the three modes."""

@@ -1,0 +1,152 @@
+"""The frozen part's output, computed once: where that pays, a partial run trains only the rest.
+
+Exact while the frozen part gives an image the same output in every epoch: it runs in inference
+mode, on stored statistics, without augmentation.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from thaw.config.params import BackboneTraining
+from thaw.data.images import Images
+from thaw.network.backbone import image_model, split
+from thaw.network.features import predict_batches
+from thaw.network.inference import Arrays, Network, ready
+from thaw.support.files import require_space
+from thaw.support.places import make_folder
+from thaw.support.stage import PRIVATE
+
+WORTH = 1.15
+"""Gain below which caching is not worth its disk."""
+BACKWARD = 2
+"""Cost of a layer's backward pass in forward passes: gradients of its inputs and its weights."""
+FLOAT_BYTES = 4
+
+Read = Callable[[NDArray[np.int64]], Arrays]
+"""Returns arrays (n, height, width, channels) float32 of the images at n positions."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether to cache, and why."""
+
+    cache: bool
+    reason: str
+
+    def __str__(self) -> str:
+        """Say both."""
+        return f"{'cached' if self.cache else 'not cached'}, {self.reason}"
+
+
+def decide(
+    backbone: keras.Model,
+    frozen: int,
+    images: int,
+    training: BackboneTraining,
+    batch_norm: str,
+    max_gb: float,
+) -> Decision:
+    """Apply the rule: cache what is exact, fits, and makes the run at least `WORTH` times as fast.
+
+    The gain is counted in multiplications: uncached, every epoch takes the frozen part forward and
+    the rest forward and backward; cached, the frozen part goes forward once.
+
+    Args:
+        backbone: a ResNet50 ending in pooling.
+        frozen: how many of its first layers are frozen.
+        images: that would be cached, training and validation.
+        training: how long the run is, and whether it augments.
+        batch_norm: stored or batch, as in params.yaml.
+        max_gb: the most that may be kept on disk, 10^9 bytes.
+
+    """
+    if batch_norm == "batch":
+        return Decision(False, "frozen layers train on batch statistics: their output changes")
+    if training.augment.some:
+        return Decision(False, "images are augmented: the frozen layers' output changes")
+    if backbone.compute_dtype != "float32":
+        return Decision(False, f"frozen layers compute in {backbone.compute_dtype}")
+    gain = expected_gain(backbone, frozen, training.epochs)
+    prefix, _ = split(backbone, frozen)
+    size = images * sum(math.prod(output.shape[1:]) for output in prefix.outputs) * FLOAT_BYTES
+    told = f"expected gain {gain:.2f}x, {size / 1e9:.2f} GB"
+    if gain < WORTH:
+        return Decision(False, f"{told}: worth it from {WORTH}x")
+    if size > max_gb * 1e9:
+        return Decision(False, f"{told}: over cache.max_gb, {max_gb:g}")
+    return Decision(True, told)
+
+
+def expected_gain(backbone: keras.Model, frozen: int, epochs: int) -> float:
+    """Return how many times as fast a run with a cache should be, by multiplications."""
+    uncached, cached = (cost(backbone, frozen, epochs, kept) for kept in (False, True))
+    return uncached / cached if cached else 1.0
+
+
+def cost(backbone: keras.Model, frozen: int, epochs: int, cached: bool) -> int:
+    """Return the multiplications of `backbone` for one training image in all `epochs`.
+
+    The thawed part goes forward and backward in every epoch, the frozen one forward, once where
+    what it gives is kept.
+    """
+    costs = [multiplications(layer) for layer in backbone.layers]
+    before, after = sum(costs[:frozen]), (1 + BACKWARD) * sum(costs[frozen:])
+    return before * (1 if cached else epochs) + after * epochs
+
+
+def multiplications(layer: keras.layers.Layer) -> int:
+    """Return those of a convolution for one image; other layers' are few."""
+    if not isinstance(layer, keras.layers.Conv2D):
+        return 0
+    _, height, width, _ = layer.output.shape
+    return height * width * math.prod(layer.kernel.shape)
+
+
+def cached(
+    root: Path,
+    prefix: keras.Model,
+    size: int,
+    input_range: str,
+    parts: Mapping[str, Images],
+    engine: str,
+) -> dict[str, Read]:
+    """Return what reads `prefix`'s outputs for the images of each part, on disk while it lives."""
+    model = image_model(prefix, size, input_range)
+    network = ready(model, engine)
+    shapes = [tuple(output.shape[1:]) for output in model.outputs]
+    count = sum(len(images) for images in parts.values())
+    folder = root / PRIVATE
+    require_space(folder, count * sum(map(math.prod, shapes)) * FLOAT_BYTES)
+    make_folder(folder)
+    return {
+        part: _reader(_written(folder, network, shapes, images)) for part, images in parts.items()
+    }
+
+
+def _reader(arrays: Arrays) -> Read:
+    return lambda which: tuple(array[which] for array in arrays)
+
+
+def _written(
+    folder: Path, network: Network, shapes: list[tuple[int, ...]], images: Images
+) -> Arrays:
+    arrays = tuple(_unnamed(folder, (len(images), *shape)) for shape in shapes)
+    start = 0
+    for tensors in predict_batches(network, images):
+        for array, tensor in zip(arrays, tensors, strict=True):
+            array[start : start + len(tensor)] = tensor
+        start += len(tensors[0])
+    return arrays
+
+
+def _unnamed(folder: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return an array on disk whose file has no name: a run that is killed leaves nothing."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.float32, "w+", shape=shape)

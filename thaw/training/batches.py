@@ -1,0 +1,211 @@
+"""Batches of inputs and labels, in an order that only the seed and the epoch decide."""
+
+import math
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from thaw.config.params import Augment
+from thaw.network.features import MAIN_MEMORY, aligned, shared
+
+Augmentation = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
+"""Changes a batch of inputs at random."""
+
+
+class Batches:
+    """Inputs and labels, batch by batch, in an order that only the seed and the epoch decide.
+
+    So an interrupted run sees the batches that it would have seen. The last batch of an epoch may
+    be smaller.
+
+    Args:
+        read: returns the inputs at given positions, an array or a tuple of arrays.
+        labels: (n,) int64.
+        batch_size: images in a batch.
+        seed: of the order of every epoch; None keeps the order of the labels.
+        augment: changes each batch, at random as the seed, the epoch and the batch decide.
+        parts: that a batch comes in, one after another, equal but for one image. A last batch that
+            is smaller is then left out: its parts would be too few images for their statistics.
+
+    """
+
+    def __init__(
+        self,
+        read: Callable[[NDArray[np.int64]], Any],
+        labels: NDArray[np.int64],
+        batch_size: int,
+        seed: int | None = None,
+        augment: Augmentation | None = None,
+        parts: int = 1,
+    ) -> None:
+        self.read, self.labels, self.batch_size = read, labels, batch_size
+        self.seed, self.augment, self.parts = seed, augment, parts
+        self.failure: Exception | None = None
+        self.start_epoch(0)
+
+    def __len__(self) -> int:
+        return self.parts * self.steps
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        whole, left = divmod(len(self.labels), self.batch_size)
+        return whole + (left > 0 and self.parts == 1)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        batch, part = divmod(index, self.parts)
+        which = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        which = np.array_split(which, self.parts)[part]
+        inputs = self.read(which)
+        if self.augment:
+            inputs = self.augment(
+                inputs, np.random.default_rng([self.seed or 0, self.epoch, index])
+            )
+        return inputs, self.labels[which]
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take the order of `epoch`, counted from 0."""
+        self.epoch = epoch
+        self.order = np.arange(len(self.labels))
+        if self.seed is not None:
+            self.order = np.random.default_rng([self.seed, epoch]).permutation(self.order)
+
+    def feed(self) -> tf.data.Dataset:
+        """Return what Keras takes the batches from: the epoch's, anew whenever it begins.
+
+        It reads while this object lives, and does not keep it: TensorFlow never lets go of a
+        generator.
+        """
+        weak = weakref.proxy(self)
+        signature = keras.tree.map_structure(
+            lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), self[0]
+        )
+        each = tf.data.Dataset.from_generator(
+            lambda: Batches._each(weak), output_signature=signature
+        )
+        return _made_ahead(each.apply(tf.data.experimental.assert_cardinality(len(self))))
+
+    def _each(self) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
+        try:
+            for index in range(len(self)):
+                yield self[index]
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+@contextmanager
+def plain_errors(*read: Batches) -> Iterator[None]:
+    """Raise what a batch raised when it was read: TensorFlow makes a text of it."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for batches in read:
+            if batches.failure:
+                raise batches.failure from error
+        raise
+
+
+class ArrayBatches(Batches):
+    """The same batches of inputs in memory, picked out by TensorFlow.
+
+    A head's step is so short that picking out its batch in Python takes a quarter as long.
+
+    Args:
+        inputs: (n, ..) float32.
+        labels: (n,) int64.
+        batch_size: images in a batch.
+        seed: of the order of every epoch; None keeps the order of the labels.
+
+    """
+
+    def __init__(
+        self,
+        inputs: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        batch_size: int,
+        seed: int | None = None,
+    ) -> None:
+        with tf.device(MAIN_MEMORY):
+            self.shared_order = tf.Variable(np.arange(len(labels)), trainable=False)
+        inputs = aligned(inputs)
+        super().__init__(inputs.__getitem__, labels, batch_size, seed)
+        self.inputs = shared(inputs)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take the order of `epoch`, counted from 0."""
+        super().start_epoch(epoch)
+        self.shared_order.assign(self.order)
+
+    def feed(self) -> tf.data.Dataset:
+        """Return a dataset that takes the epoch's order anew whenever it begins.
+
+        It calls no Python: TensorFlow would never let go of what it calls, inputs and all.
+        """
+        inputs, labels, order = self.inputs, tf.constant(self.labels), self.shared_order
+
+        def pick(places: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            which = tf.gather(order, places)
+            return tf.gather(inputs.read_value(), which), tf.gather(labels, which)
+
+        places = tf.data.Dataset.range(len(self.labels)).batch(self.batch_size)
+        return _made_ahead(places.map(pick))
+
+
+def _made_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Return the dataset with its next batches made while one is learnt from.
+
+    TensorFlow's autotuning is off, which Keras leaves on: it has nothing to tune here, and its
+    thread sleeps 10 ms, then twice as long each time, up to a minute. Now and then it misses the
+    call to end (`Model::OptimizeLoop` of TensorFlow's core/framework/model.cc), and the epoch waits
+    until it wakes: one of 26 seconds took 41.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.prefetch(2).with_options(options)
+
+
+def parts_of_a_batch(images: int, side: int, pixels_at_once: int) -> int:
+    """Return in how many parts a batch must go through a network to fit into memory.
+
+    Args:
+        images: in a batch.
+        side: of an image, pixels.
+        pixels_at_once: that a part may have; 0 = any number. One image always fits.
+
+    """
+    if not pixels_at_once:
+        return 1
+    return math.ceil(images / max(1, pixels_at_once // side**2))
+
+
+def augmentation(augment: Augment) -> Augmentation | None:
+    """Return what mirrors and shifts images (n, side, side, channels), or None for nothing.
+
+    Each image is mirrored left to right with even odds, and moved by up to `shift` pixels each way;
+    what comes in is black, Fashion-MNIST's background.
+    """
+
+    def change(images: NDArray[Any], random: np.random.Generator) -> NDArray[Any]:
+        side, most = images.shape[1], augment.shift
+        flips = random.random(len(images)) < (0.5 if augment.flip else 0)
+        offsets = random.integers(0, 2 * most + 1, (len(images), 2))
+        padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
+        windows = [
+            image[top : top + side, left : left + side]
+            for image, (top, left) in zip(padded, offsets, strict=True)
+        ]
+        return np.stack(
+            [
+                window[:, ::-1] if flip else window
+                for window, flip in zip(windows, flips, strict=True)
+            ]
+        )
+
+    return change if augment.some else None
