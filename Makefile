@@ -31,7 +31,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 repro: setup
 	@$(BIN)/python -m tools.folder
-	$(BIN)/python -m thaw.config.params
+	$(BIN)/python -m thaw.config.load
 	$(if $(QUIET),THAW_QUIET=1) $(BIN)/dvc repro $(if $(QUIET),--quiet)
 
 test: setup

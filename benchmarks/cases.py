@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from skimage.transform import resize
 
 from benchmarks.apart import ROOT
-from thaw.config.params import BACKBONE_LAYERS, Params, load_params
+from thaw.config.fields import BACKBONE_LAYERS
+from thaw.config.load import load_params
+from thaw.config.params import Params
 from thaw.data import fashion_mnist, images
 from thaw.network import backbone, features, heads, inference
 from thaw.support.runtime import configure
@@ -64,7 +66,7 @@ def load(size: int, count: int) -> images.Images:
 def extract(size: int, way: str, count: int) -> Job:
     """Images to features: `model.predict` as it comes, or an engine of thaw's."""
     some = load(size, count)
-    _, model = backbone.feature_model(size, "byte")
+    _, model = backbone.feature_model(size, "0-255")
     if way == "naive":
         pixels = some.batch(slice(None))
         few = warm_up_count(count, PREDICT_BATCH)
@@ -86,14 +88,14 @@ def extract(size: int, way: str, count: int) -> Job:
 
 
 def compiled(
-    model: keras.Model, by: type[keras.optimizers.Adam] = Adam, steps_at_once: int = 1
+    model: keras.Model, by: type[keras.optimizers.Adam] = Adam, steps_per_execution: int = 1
 ) -> keras.Model:
     """Compile as thaw does, or with Keras' own Adam."""
     model.compile(
         by(3e-4),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        steps_per_execution=steps_at_once,
+        steps_per_execution=steps_per_execution,
     )
     return model
 
@@ -102,7 +104,7 @@ def network(
     params: Params, freeze: int | str, *, plain: bool
 ) -> tuple[keras.Model, keras.Model, int]:
     """Return backbone, as it comes or as thaw trains it, head, and how many layers are frozen."""
-    base, head = backbone.feature_model(32, "byte")[0], heads.build_head(params.head)
+    base, head = backbone.feature_model(32, "0-255")[0], heads.build_head(params.head)
     base = base if plain else backbone.for_training(base)
     count = backbone.freeze_count(base, freeze)
     backbone.freeze_first(base, count)
@@ -122,7 +124,7 @@ def naive_fit(
     `epochs` are run, `every_epoch` reckoned.
     """
     base, head, _ = network(params, freeze, plain=True)
-    model = compiled(backbone.image_model(base, 32, "byte", head), keras.optimizers.Adam)
+    model = compiled(backbone.image_model(base, 32, "0-255", head), keras.optimizers.Adam)
     part = load(32, count)
     pixels, labels = part.batch(slice(None)), part.labels
 
@@ -141,13 +143,15 @@ def frozen(way: str, count: int, epochs: int) -> Job:
     if way == "naive":
         return naive_fit(params, BACKBONE_LAYERS, count, batch, epochs, FROZEN_EPOCHS)
     some = load(32, count)
-    model = backbone.feature_model(32, "byte")[1]
-    head = compiled(heads.build_head(params.head, quick=True), steps_at_once=fitting.HEAD_STEPS)
+    model = backbone.feature_model(32, "0-255")[1]
+    head = compiled(
+        heads.build_head(params.head, quick=True), steps_per_execution=fitting.HEAD_STEPS
+    )
 
     def fit(engine: inference.Network, part: images.Images, run_epochs: int) -> None:
         values = np.concatenate([out for (out,) in features.predict_batches(engine, part)])
         each = batches.ArrayBatches(values, part.labels, batch, 0)
-        head.fit(each.feed(), epochs=run_epochs, shuffle=False, verbose=0)
+        head.fit(each.to_dataset(), epochs=run_epochs, shuffle=False, verbose=0)
 
     def start() -> inference.Network:
         engine = inference.ready(model, params.engine)
@@ -171,11 +175,11 @@ def partial(way: str, count: int, epochs: int) -> Job:
     def fit(part: images.Images, run_epochs: int) -> float:
         with tempfile.TemporaryDirectory() as name:
             readers = activation_cache.cached(
-                Path(name), prefix, 32, "byte", {"train": part}, params.engine
+                Path(name), prefix, 32, "0-255", {"train": part}, params.engine
             )
             begin = time.perf_counter()
             each = batches.Batches(readers["train"], part.labels, batch, 0)
-            model.fit(each.feed(), epochs=run_epochs, shuffle=False, verbose=0)
+            model.fit(each.to_dataset(), epochs=run_epochs, shuffle=False, verbose=0)
             return time.perf_counter() - begin
 
     def work(_: Any) -> dict[str, float]:
@@ -206,19 +210,19 @@ def full(way: str, count: int, _: int) -> Job:
     if way == "naive":
         return naive_fit(params, 0, count, batch, 1, 1)
     base, head, _ = network(params, 0, plain=False)
-    model = compiled(backbone.image_model(base, 32, "byte", head))
+    model = compiled(backbone.image_model(base, 32, "0-255", head))
     some = load(32, count)
     watched = Watched(some.batch, some.labels, batch, 0)
 
     def work(_: Any) -> dict[str, float]:
         begin = time.perf_counter()
         watched.seconds = 0.0
-        model.fit(watched.feed(), shuffle=False, verbose=0)
+        model.fit(watched.to_dataset(), shuffle=False, verbose=0)
         seconds = time.perf_counter() - begin
         return {"seconds": seconds, "making_batches_share": watched.seconds / seconds}
 
     first = batches.Batches(some.batch, some.labels[: warm_up_count(count, batch)], batch, 0)
-    return Job(lambda: model.fit(first.feed(), shuffle=False, verbose=0), work)
+    return Job(lambda: model.fit(first.to_dataset(), shuffle=False, verbose=0), work)
 
 
 def preprocess(way: str, count: int, _: int) -> Job:

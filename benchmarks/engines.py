@@ -28,7 +28,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from benchmarks.apart import ROOT, machine, run_apart
 from benchmarks.cases import load
-from thaw.config.params import load_params
+from thaw.config.load import load_params
 from thaw.network import backbone, inference
 from thaw.support.runtime import configure
 from thaw.training import activation_cache
@@ -119,7 +119,7 @@ def measure(side: int, engine: str, batch: int) -> dict[str, float]:
     threads = load_params(ROOT).threads
     configure(seed=0, threads=threads)
     product = product_speed()
-    base, model = backbone.feature_model(side, "byte")
+    base, model = backbone.feature_model(side, "0-255")
     images = load(side, 4096 if side == 32 else 64).batch(slice(None))
     run = runner(base, model, engine, batch)
     step = {"predict": len(images), "openvino-streams": threads * batch}.get(engine, batch)
@@ -133,7 +133,7 @@ def measure(side: int, engine: str, batch: int) -> dict[str, float]:
     expected = model.predict(some, verbose=0)
     distance = np.linalg.norm(np.concatenate(outputs)[: len(some)] - expected, axis=1)
     off = float((distance / np.linalg.norm(expected, axis=1)).max())
-    arithmetic = 2e-9 * sum(map(activation_cache.multiplications, base.layers))
+    arithmetic = 2e-9 * sum(map(activation_cache.macs, base.layers))
     return {
         "images_per_second": best,
         "off": off,

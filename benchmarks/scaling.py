@@ -32,7 +32,7 @@ def measure(count: int, side: int) -> dict[str, float]:
     """Extract features of `count` images, write them, fit a head on them."""
     import numpy as np
 
-    from thaw.config.params import load_params
+    from thaw.config.load import load_params
     from thaw.data import fashion_mnist, images
     from thaw.network import backbone, features, heads
     from thaw.support.runtime import configure
@@ -42,7 +42,7 @@ def measure(count: int, side: int) -> dict[str, float]:
     params = load_params(ROOT)
     configure(seed=0, threads=params.threads)
     gray, _ = fashion_mnist.load(ROOT / "data/raw")
-    _, model = backbone.feature_model(side, "byte")
+    _, model = backbone.feature_model(side, "0-255")
     with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
         folder = Path(name)
         part = images.Part(gray, np.arange(count))
@@ -57,7 +57,7 @@ def measure(count: int, side: int) -> dict[str, float]:
         kept = Checkpoint(folder / "checkpoint")
         first = batches.ArrayBatches(values[:1000], labels[:1000], 256)
         head = heads.build_head(params.head, quick=True)
-        fitting.fit(head, each, first, settings, kept, steps_at_once=fitting.HEAD_STEPS)
+        fitting.fit(head, each, first, settings, kept, steps_per_execution=fitting.HEAD_STEPS)
         trained = time.perf_counter()
         disk = (folder / "features.h5").stat().st_size
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -26,7 +26,8 @@ from pretrain.pictures import Library, Picture
 from pretrain.scenes import KINDS, Image, enlarged, plain_scene, shrunk
 from pretrain.settings import FOLDER, HERE, LARGE, SIDES, SMALL, Settings, load_settings
 from pretrain.teacher import Teacher
-from thaw.config.params import Params, load_params
+from thaw.config.load import load_params
+from thaw.config.params import Params
 from thaw.data.images import open_images
 from thaw.findings import evaluation, imagenet
 from thaw.findings.evaluation import Metrics
@@ -94,7 +95,7 @@ def _random_layers() -> Layers:
 
 def _probe(layers: Layers, side: int, params: Params) -> Metrics:
     """Return the test accuracy of logistic regression on the pooled features at `side` pixels."""
-    backbone, model = feature_model(side, "byte")
+    backbone, model = feature_model(side, "0-255")
     weights.assign(backbone, layers, FOLDER)
     parts = {}
     for part, count in (("train", PROBE_IMAGES), ("validation", 0), ("test", 0)):
@@ -194,7 +195,7 @@ class HeldOut:
         network = weights.resnet50(side, top=True)
         weights.assign(network, layers, FOLDER)
         images = shrunk(self._scenes, side)
-        model = image_model(network, side, "byte")
+        model = image_model(network, side, "0-255")
         return np.asarray(model.predict(images, batch_size=64, verbose=0))
 
     def names(self, layers: Layers) -> Iterator[tuple[str, ...]]:

@@ -26,7 +26,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from thaw.config.params import CLASSES, Fit, Head
+from thaw.config.fields import CLASSES
+from thaw.config.params import Fit, Head
 from thaw.network.heads import FEATURES, build_head
 from thaw.support.runtime import configure
 from thaw.training.batches import ArrayBatches

@@ -44,7 +44,7 @@ MUTATIONS = {
         "if not training or True:",
         "test_backbone",
     ),
-    "batch_norm: batch thaws what was frozen": Mutation(
+    "frozen_batch_norm: batch thaws what was frozen": Mutation(
         "thaw/network/backbone.py",
         "layer.trainable = original.trainable",
         "layer.trainable = True",
@@ -143,7 +143,7 @@ MUTATIONS = {
     ),
     "frozen layers on batch statistics are cached": Mutation(
         "thaw/training/activation_cache.py",
-        'if batch_norm == "batch":',
+        'if frozen_batch_norm == "training":',
         "if False:",
         "test_activations",
     ),

@@ -2,13 +2,16 @@
 
 Reads   data/images/  data/weights/
 Writes  metrics/baseline.json
-        data/results/baseline/  top1_byte.csv, top1_unit.csv: the commonest ImageNet classes
+        data/results/baseline/  top1_0-255.csv, top1_0-1.csv: the commonest ImageNet classes
             predictions.csv: the likeliest of each test image; train_image_6.npy
 """
 
 from pathlib import Path
 
-from thaw.config.params import INPUT_RANGES, Params, load_params
+from thaw.config.fields import VALUE_RANGES
+from thaw.config.load import load_params
+from thaw.config.params import Params
+from thaw.config.stages import BaselineConfig
 from thaw.data.images import SMALL, Images, open_images
 from thaw.findings import baseline, evaluation
 from thaw.network import weights
@@ -40,16 +43,18 @@ def main(root: Path = Path()) -> str:
     return f"linear on pixels {metrics['linear_pixels_accuracy']:.4f}, zero-shot {zero_shot}"
 
 
-def _write_tables(folder: Path, named: dict[str, baseline.Named], test: Images) -> None:
+def _write_tables(
+    folder: Path, named: dict[str, baseline.ImageNetPredictions], test: Images
+) -> None:
     rows = [
         row
-        for input_range, answers in named.items()
-        for row in baseline.prediction_rows(input_range, answers, test)
+        for value_range, answers in named.items()
+        for row in baseline.prediction_rows(value_range, answers, test)
     ]
     write_csv(folder / "predictions.csv", baseline.PREDICTION_COLUMNS, rows)
-    for input_range in INPUT_RANGES:
-        shares = baseline.share_rows(named[input_range]) if named else [("no 1000-class top", 0.0)]
-        write_csv(folder / f"top1_{input_range}.csv", ("imagenet_class", "share"), shares)
+    for value_range in VALUE_RANGES:
+        shares = baseline.share_rows(named[value_range]) if named else [("no 1000-class top", 0.0)]
+        write_csv(folder / f"top1_{value_range}.csv", ("imagenet_class", "share"), shares)
 
 
 def _linear(root: Path, params: Params) -> evaluation.Metrics:
@@ -59,15 +64,17 @@ def _linear(root: Path, params: Params) -> evaluation.Metrics:
     return baseline.linear_accuracy(some, test, params.threads)
 
 
-def _name(root: Path, test: Images, example: Images) -> dict[str, baseline.Named]:
+def _name(root: Path, test: Images, example: Images) -> dict[str, baseline.ImageNetPredictions]:
     network = weights.resnet50(test.size, top=True)
     weights.load(root / "data/weights", network)
     named = {}
-    for input_range in INPUT_RANGES:
-        model = image_model(network, test.size, input_range)
-        named[input_range] = baseline.Named(predict(model, test), predict(model, example))
+    for value_range in VALUE_RANGES:
+        model = image_model(network, test.size, value_range)
+        named[value_range] = baseline.ImageNetPredictions(
+            predict(model, test), predict(model, example)
+        )
     return named
 
 
 if __name__ == "__main__":
-    run("baseline", main)
+    run("baseline", main, BaselineConfig.memory_needed)

@@ -8,13 +8,14 @@ Writes  metrics/diagnose.json
 
 from pathlib import Path
 
-from thaw.config.params import load_params
-from thaw.findings.diagnosis import Cell, Outcome, diagnose
+from thaw.config.load import load_params
+from thaw.config.stages import DiagnoseConfig
+from thaw.findings.diagnosis import Cell, CellResult, diagnose
 from thaw.support.files import atomic_folder, write_csv, write_json
 from thaw.support.stage import run
 from thaw.training.checkpoint import HISTORY_COLUMNS
 
-CELL = ("freeze", "input_range", "statistics")
+CELL = ("freeze", "value_range", "statistics")
 COLUMNS = (*CELL, "train_accuracy", "validation_accuracy", "validation_loss", "statistics_shift")
 DIGITS = 4
 
@@ -32,9 +33,9 @@ def main(root: Path = Path()) -> str:
 
 
 def _write_tables(
-    folder: Path, outcomes: dict[Cell, Outcome], metrics: dict[str, float | int | str]
+    folder: Path, outcomes: dict[Cell, CellResult], metrics: dict[str, float | int | str]
 ) -> None:
-    named = {cell: (cell.freeze, cell.input_range, cell.statistics) for cell in outcomes}
+    named = {cell: (cell.freeze, cell.value_range, cell.statistics) for cell in outcomes}
     rows = [(*named[cell], *(metrics[f"{cell.key}_{c}"] for c in COLUMNS[3:])) for cell in outcomes]
     write_csv(folder / "cells.csv", COLUMNS, rows)
     every = [
@@ -52,4 +53,4 @@ def _write_tables(
 
 
 if __name__ == "__main__":
-    run("diagnose", main)
+    run("diagnose", main, DiagnoseConfig.memory_needed)

@@ -5,14 +5,14 @@ Writes  data/raw/   train-images-idx3-ubyte and its three siblings, decompressed
 
 from pathlib import Path
 
-from thaw.config.params import load_params
+from thaw.config.stages import DownloadConfig
 from thaw.data.mirrors import download, mirrors
 from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
-    load_params(root)
+    DownloadConfig.load(root)
     source = download(root / "data/raw", mirrors())
     return f"70,000 images, digests verified; source: {source}"
 

@@ -7,7 +7,7 @@ Writes  data/features/  features.h5: features (n, 2048) float32, labels (n,) int
 
 from pathlib import Path
 
-from thaw.config.params import load_params
+from thaw.config.stages import FeaturesConfig
 from thaw.data.images import PARTS, open_images
 from thaw.network import features, weights
 from thaw.network.backbone import feature_model
@@ -17,16 +17,16 @@ from thaw.support.stage import run
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
-    params = load_params(root)
-    configure(seed=0, threads=params.threads)  # nothing is drawn: another seed changes nothing
-    backbone, model = feature_model(params.image_size, params.input_range)
+    config = FeaturesConfig.load(root)
+    configure(seed=0, threads=config.threads)  # nothing is drawn: another seed changes nothing
+    backbone, model = feature_model(config.image_size, config.value_range)
     source = weights.load(root / "data/weights", backbone)
-    images = {part: open_images(root / "data/images", params.image_size, part) for part in PARTS}
+    images = {part: open_images(root / "data/images", config.image_size, part) for part in PARTS}
     path = root / "data/features/features.h5"
-    features.write_features(path, model, images, params.engine)
+    features.write_features(path, model, images, config.engine)
     total = sum(len(some) for some in images.values())
-    return f"{total:,} images of {params.image_size} px, weights: {source.name}, by {params.engine}"
+    return f"{total:,} images of {config.image_size} px, weights: {source.name}, by {config.engine}"
 
 
 if __name__ == "__main__":
-    run("features", main)
+    run("features", main, FeaturesConfig.memory_needed)

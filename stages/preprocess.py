@@ -6,7 +6,8 @@ Writes  data/images/  rgb32.h5, rgb224.h5: images (n, side, side, 3) uint8, labe
 
 from pathlib import Path
 
-from thaw.config.params import load_params
+from thaw.config.load import load_params
+from thaw.config.stages import PreprocessConfig
 from thaw.data import fashion_mnist, images
 from thaw.support.stage import run
 
@@ -23,4 +24,4 @@ def main(root: Path = Path()) -> str:
 
 
 if __name__ == "__main__":
-    run("preprocess", main)
+    run("preprocess", main, PreprocessConfig.memory_needed)

@@ -8,7 +8,8 @@ Writes  data/models/frozen.weights.h5  metrics/frozen.json  data/results/frozen/
 from functools import partial
 from pathlib import Path
 
-from thaw.config.params import load_params
+from thaw.config.load import load_params
+from thaw.config.stages import TrainFrozenConfig
 from thaw.support.stage import run
 from thaw.training.modes import each_seed, train_frozen, write_results
 
@@ -21,4 +22,4 @@ def main(root: Path = Path()) -> str:
 
 
 if __name__ == "__main__":
-    run("train-frozen", main)
+    run("train-frozen", main, TrainFrozenConfig.memory_needed)

@@ -7,7 +7,8 @@ Writes  data/models/full.weights.h5  metrics/full.json  data/results/full/
 from functools import partial
 from pathlib import Path
 
-from thaw.config.params import load_params
+from thaw.config.load import load_params
+from thaw.config.stages import TrainFullConfig
 from thaw.support.stage import run
 from thaw.training.modes import each_seed, fine_tune, write_results
 
@@ -21,4 +22,4 @@ def main(root: Path = Path()) -> str:
 
 
 if __name__ == "__main__":
-    run("train-full", main)
+    run("train-full", main, TrainFullConfig.memory_needed)

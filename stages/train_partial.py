@@ -7,7 +7,8 @@ Writes  data/models/partial.weights.h5  metrics/partial.json  data/results/parti
 from functools import partial
 from pathlib import Path
 
-from thaw.config.params import load_params
+from thaw.config.load import load_params
+from thaw.config.stages import TrainPartialConfig
 from thaw.support.stage import run
 from thaw.training.modes import each_seed, fine_tune, write_results
 
@@ -22,7 +23,7 @@ def main(root: Path = Path()) -> str:
         stage="train-partial",
         training=training,
         freeze=params.freeze,
-        batch_norm=params.batch_norm,
+        frozen_batch_norm=params.frozen_batch_norm,
         cache_gb=params.cache.max_gb,
         engine=params.engine,
     )
@@ -30,4 +31,4 @@ def main(root: Path = Path()) -> str:
 
 
 if __name__ == "__main__":
-    run("train-partial", main)
+    run("train-partial", main, TrainPartialConfig.memory_needed)

@@ -1,11 +1,11 @@
-"""Stage weights: ResNet50's weights from where params.yaml says.
+"""Stage weights: ResNet50's weights from where config.yaml says.
 
 Writes  data/weights/  resnet50.weights.h5, source.json
 """
 
 from pathlib import Path
 
-from thaw.config.params import load_params
+from thaw.config.stages import WeightsConfig
 from thaw.network import sources, weights
 from thaw.support.runtime import configure
 from thaw.support.stage import run
@@ -13,13 +13,13 @@ from thaw.support.stage import run
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
-    params = load_params(root)
-    configure(params.seed, params.threads)
-    model, source = sources.obtain(params.weights, root)
+    config = WeightsConfig.load(root)
+    configure(config.seed, config.threads)
+    model, source = sources.obtain(config.weights, root)
     weights.save(root / "data/weights", model, source)
     top = "with" if source.top else "without"
     return f"ResNet50, {source.name}, {top} its 1000-class top"
 
 
 if __name__ == "__main__":
-    run("weights", main)
+    run("weights", main, WeightsConfig.memory_needed)

@@ -49,7 +49,7 @@ def mode_metrics(trained: int, wrong: int) -> dict[str, float | int | str]:
             "parameters_trainable": trained,
             "parameters_non_trainable": 100,
             "validation_images": 20,
-            "head_start_epochs": 1,
+            "head_warmup_epochs": 1,
             "epochs": 2,
             "best_epoch": 2,
             "images_seen": 150,
@@ -70,9 +70,9 @@ def baseline_metrics() -> dict[str, float | int | str | bool]:
     for name, count in counts.items():
         ends = zip(("_low", "_high"), wilson_interval(count // 2, count), strict=True)
         metrics |= {f"{name}_accuracy": 0.5} | {f"{name}_accuracy{end}": at for end, at in ends}
-    for input_range in ("byte", "unit"):
+    for value_range in ("0-255", "0-1"):
         for rank in (1, 2, 3):
-            said = f"{input_range}_train_image_6_top{rank}"
+            said = f"{value_range}_train_image_6_top{rank}"
             metrics |= {f"{said}_class": "clog", f"{said}_probability": 0.3}
     return metrics
 
@@ -86,13 +86,13 @@ def cell_metrics() -> dict[str, float]:
     }
 
 
-CELL_COLUMNS = ("freeze", "input_range", "statistics")
+CELL_COLUMNS = ("freeze", "value_range", "statistics")
 CELL_ENDS = ("train_accuracy", "validation_accuracy", "validation_loss", "statistics_shift")
 CELLS = [
-    ("175", "byte", "stored", 0.81, 0.77, 0.9, 0.0),
-    ("175", "byte", "batch", 0.78, 0.57, 1.5, 0.4),
-    ("175", "unit", "stored", 0.11, 0.12, 2.3, 0.0),
-    ("175", "unit", "batch", 0.69, 0.10, 3.2, 1.2),
+    ("175", "0-255", "inference", 0.81, 0.77, 0.9, 0.0),
+    ("175", "0-255", "training", 0.78, 0.57, 1.5, 0.4),
+    ("175", "0-1", "inference", 0.11, 0.12, 2.3, 0.0),
+    ("175", "0-1", "training", 0.69, 0.10, 3.2, 1.2),
 ]
 SURE = 100
 """Test images; the first of them is wrong."""
@@ -125,12 +125,12 @@ def make(root: Path, params: Params) -> Path:
         header = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
         write_csv(folder / mode / "history.csv", header, curve)
         write_csv(folder / mode / "predictions.csv", PREDICTION_COLUMNS, answers(test, _wrong(i)))
-    columns = ("input_range", "test_image", "label", "rank", "imagenet_class", "probability")
-    named = [("byte", position, "", 1, "clog", 0.3) for position in test.positions[:50]]
+    columns = ("value_range", "test_image", "label", "rank", "imagenet_class", "probability")
+    named = [("0-255", position, "", 1, "clog", 0.3) for position in test.positions[:50]]
     write_csv(folder / "baseline/predictions.csv", columns, named)
-    for input_range in ("byte", "unit"):
+    for value_range in ("0-255", "0-1"):
         shares = [("clog", 1.0)]
-        write_csv(folder / f"baseline/top1_{input_range}.csv", ("imagenet_class", "share"), shares)
+        write_csv(folder / f"baseline/top1_{value_range}.csv", ("imagenet_class", "share"), shares)
     np.save(folder / "baseline/train_image_6.npy", np.zeros((64, 64, 3), np.uint8))
     (root / "plots").mkdir()
     drawing.draw(root, root / "plots")

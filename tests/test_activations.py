@@ -9,7 +9,7 @@ from conftest import gray_images
 from thaw.config.params import Params
 from thaw.data.images import SMALL, open_images, split, write_images
 from thaw.network import backbone, weights
-from thaw.training.activation_cache import cached, decide, expected_gain, multiplications
+from thaw.training.activation_cache import cached, decide, expected_gain, macs
 
 
 @pytest.fixture(scope="module")
@@ -18,16 +18,16 @@ def base() -> keras.Model:
     return weights.resnet50(SMALL, top=False)
 
 
-def test_multiplications_by_hand(base: keras.Model) -> None:
-    assert multiplications(base.get_layer("conv1_conv")) == 16 * 16 * 7 * 7 * 3 * 64
-    assert multiplications(base.get_layer("conv5_block1_0_conv")) == 1 * 1024 * 2048
-    assert multiplications(base.get_layer("conv2_block1_out")) == 0
+def test_macs_by_hand(base: keras.Model) -> None:
+    assert macs(base.get_layer("conv1_conv")) == 16 * 16 * 7 * 7 * 3 * 64
+    assert macs(base.get_layer("conv5_block1_0_conv")) == 1 * 1024 * 2048
+    assert macs(base.get_layer("conv2_block1_out")) == 0
 
 
 def test_multiplications_of_the_whole_are_resnet50s() -> None:
     """3.8 billion at 224 px: He et al. 2015, table 1."""
     network = weights.resnet50(224, top=False)
-    assert sum(map(multiplications, network.layers)) == pytest.approx(3.8e9, rel=0.02)
+    assert sum(map(macs, network.layers)) == pytest.approx(3.8e9, rel=0.02)
 
 
 @pytest.mark.parametrize(("freeze", "gain"), [("conv2", 1.09), ("conv3", 1.27), ("conv4", 2.42)])
@@ -42,15 +42,15 @@ def test_with_everything_frozen_the_gain_is_the_epochs(base: keras.Model) -> Non
 
 
 @pytest.mark.parametrize(
-    ("freeze", "images", "epochs", "batch_norm", "max_gb", "cache", "reason"),
+    ("freeze", "images", "epochs", "frozen_batch_norm", "max_gb", "cache", "reason"),
     [
-        ("conv4", 60_000, 10, "stored", 1.0, True, "expected gain 2.12x, 0.98 GB"),
-        ("conv4", 60_000, 10, "stored", 0.9, False, "over cache.max_gb, 0.9"),
-        ("conv4", 60_000, 10, "stored", 0.0, False, "over cache.max_gb, 0"),
-        ("conv4", 60_000, 1, "stored", 4.0, False, "gain 1.00x.* worth it from 1.15x"),
-        ("conv4", 60_000, 10, "batch", 4.0, False, "batch statistics"),
-        ("conv2", 60_000, 10, "stored", 9.0, False, "worth it from 1.15x"),
-        (0, 60_000, 10, "stored", 9.0, False, "gain 1.00x"),
+        ("conv4", 60_000, 10, "inference", 1.0, True, "expected gain 2.12x, 0.98 GB"),
+        ("conv4", 60_000, 10, "inference", 0.9, False, "over cache.max_gb, 0.9"),
+        ("conv4", 60_000, 10, "inference", 0.0, False, "over cache.max_gb, 0"),
+        ("conv4", 60_000, 1, "inference", 4.0, False, "gain 1.00x.* worth it from 1.15x"),
+        ("conv4", 60_000, 10, "training", 4.0, False, "batch statistics"),
+        ("conv2", 60_000, 10, "inference", 9.0, False, "worth it from 1.15x"),
+        (0, 60_000, 10, "inference", 9.0, False, "gain 1.00x"),
     ],
 )
 def test_the_rule(
@@ -58,7 +58,7 @@ def test_the_rule(
     freeze: int | str,
     images: int,
     epochs: int,
-    batch_norm: str,
+    frozen_batch_norm: str,
     max_gb: float,
     cache: bool,
     reason: str,
@@ -66,7 +66,7 @@ def test_the_rule(
 ) -> None:
     frozen = backbone.freeze_count(base, freeze)
     training = params.train_partial.model_copy(update={"epochs": epochs})
-    decision = decide(base, frozen, images, training, batch_norm, max_gb)
+    decision = decide(base, frozen, images, training, frozen_batch_norm, max_gb)
     assert decision.cache == cache
     assert re.search(reason, decision.reason)
 
@@ -75,7 +75,7 @@ def test_augmented_images_are_not_cached(base: keras.Model, params: Params) -> N
     for change in ({"flip": True}, {"shift": 1}):
         augment = params.train_partial.augment.model_copy(update=change)
         training = params.train_partial.model_copy(update={"augment": augment, "epochs": 50})
-        decision = decide(base, 143, 1000, training, "stored", 4.0)
+        decision = decide(base, 143, 1000, training, "inference", 4.0)
         assert str(decision).startswith("not cached, images are augmented")
 
 
@@ -92,10 +92,10 @@ def test_the_cut_is_read_in_any_order(base: keras.Model, project: Path, count: i
     images = open_images(project / "data/images", SMALL, "train")
     prefix, suffix = backbone.split(base, count)
     which = np.array([7, 3, 50])
-    read = cached(project, prefix, SMALL, "byte", {"train": images}, "keras")
+    read = cached(project, prefix, SMALL, "0-255", {"train": images}, "keras")
     outputs = read["train"](which)
     assert len(outputs) == (2 if count == 20 else 1)
-    whole = backbone.image_model(base, SMALL, "byte")
+    whole = backbone.image_model(base, SMALL, "0-255")
     expected = whole.predict(images.batch(which), verbose=0)
     np.testing.assert_allclose(suffix.predict(outputs, verbose=0), expected, rtol=1e-4, atol=1e-5)
 
@@ -103,6 +103,6 @@ def test_the_cut_is_read_in_any_order(base: keras.Model, project: Path, count: i
 def test_a_killed_run_leaves_nothing_on_the_disk(base: keras.Model, project: Path) -> None:
     prefix, _ = backbone.split(base, 60)
     images = open_images(project / "data/images", SMALL, "test")
-    read = cached(project, prefix, SMALL, "byte", {"test": images}, "keras")
+    read = cached(project, prefix, SMALL, "0-255", {"test": images}, "keras")
     assert not list((project / ".thaw").iterdir()), "while it runs, too"
     assert read["test"](np.array([0]))[0].any()

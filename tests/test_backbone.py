@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from thaw.config.params import BACKBONE_LAYERS, BLOCKS, Head, Params
+from thaw.config.fields import BACKBONE_LAYERS, BLOCKS
+from thaw.config.params import Head, Params
 from thaw.network import backbone, weights
 from thaw.network.heads import build_head
 
@@ -63,25 +64,25 @@ def test_every_block_that_params_allows_exists(base: keras.Model) -> None:
     assert all(0 < count <= BACKBONE_LAYERS for count in counts)
 
 
-@pytest.mark.parametrize("input_range", ["byte", "unit"])
-def test_preprocessing_is_keras_own(input_range: str) -> None:
+@pytest.mark.parametrize("value_range", ["0-255", "0-1"])
+def test_preprocessing_is_keras_own(value_range: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    given = images.astype("float32") / (255 if input_range == "unit" else 1)
+    given = images.astype("float32") / (255 if value_range == "0-1" else 1)
     expected = keras.applications.resnet.preprocess_input(given.copy())
-    model = backbone.image_model(keras.layers.Identity(), 32, input_range)
+    model = backbone.image_model(keras.layers.Identity(), 32, value_range)
     np.testing.assert_allclose(model.predict_on_batch(images), expected, atol=1e-5)
 
 
 def test_preprocessing_of_one_pixel_by_hand() -> None:
     red = np.array([[[[200, 100, 50]]]], np.uint8)
-    seen = keras.ops.convert_to_numpy(backbone.preprocess(red, "byte"))
+    seen = keras.ops.convert_to_numpy(backbone.preprocess(red, "0-255"))
     expected = [50 - 103.939, 100 - 116.779, 200 - 123.68]
     np.testing.assert_allclose(seen[0, 0, 0], expected, atol=1e-4)
 
 
 def test_the_notebooks_model_has_the_notebooks_parameters(base: keras.Model) -> None:
     head = build_head(Head(units=(128,), dropout=0.7, l2=0.01))
-    model = backbone.image_model(base, 32, "byte", head)
+    model = backbone.image_model(base, 32, "0-255", head)
     trainable = sum(np.prod(weight.shape) for weight in model.trainable_weights)
     assert model.count_params() == 23_851_274
     assert trainable == 23_798_154
@@ -95,15 +96,15 @@ def fitted(model: keras.Model) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("batch_norm", ["stored", "batch"])
+@pytest.mark.parametrize("frozen_batch_norm", ["inference", "training"])
 def test_frozen_weights_are_the_same_bits_after_fit(
-    base: keras.Model, params: Params, batch_norm: str
+    base: keras.Model, params: Params, frozen_batch_norm: str
 ) -> None:
     count = backbone.freeze_count(base, "conv3")
     backbone.freeze_first(base, count)
-    net = backbone.with_batch_statistics(base) if batch_norm == "batch" else base
+    net = backbone.with_batch_statistics(base) if frozen_batch_norm == "training" else base
     before = [layer.get_weights() for layer in net.layers]
-    fitted(backbone.image_model(net, 32, "byte", build_head(params.head)))
+    fitted(backbone.image_model(net, 32, "0-255", build_head(params.head)))
     changed = [
         any(not np.array_equal(a, b) for a, b in zip(old, layer.get_weights(), strict=True))
         for layer, old in zip(net.layers, before, strict=True)

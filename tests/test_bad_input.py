@@ -23,7 +23,7 @@ from report_project import make, write_study
 from saved_weights import write_legacy
 
 from stages import report
-from thaw.config.params import load_params
+from thaw.config.load import load_params
 from thaw.data.fashion_mnist import read_idx
 from thaw.network import layouts, weights
 from thaw.support import hdf5

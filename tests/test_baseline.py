@@ -9,7 +9,7 @@ from conftest import ROOT
 
 from thaw.data.images import Images
 from thaw.findings import baseline
-from thaw.findings.baseline import Named
+from thaw.findings.baseline import ImageNetPredictions
 
 JERSEY, JEAN, ELEPHANT = 610, 608, 386
 
@@ -22,12 +22,12 @@ def answers(*classes: int) -> np.ndarray:
     return probabilities
 
 
-NAMED = Named(answers(JERSEY, JEAN, ELEPHANT, JEAN), answers(ELEPHANT))
+NAMED = ImageNetPredictions(answers(JERSEY, JEAN, ELEPHANT, JEAN), answers(ELEPHANT))
 LABELS = np.array([0, 1, 2, 3])
 
 
 def test_zero_shot_accuracy_by_hand() -> None:
-    metrics = baseline.naming_metrics({"byte": NAMED}, LABELS)
+    metrics = baseline.naming_metrics({"0-255": NAMED}, LABELS)
     assert metrics["byte_zero_shot_accuracy"] == 0.5, "jersey and the first jean"
     assert metrics["byte_zero_shot_accuracy_low"] < 0.5 < metrics["byte_zero_shot_accuracy_high"]
     assert metrics["zero_shot_images"] == 4
@@ -47,10 +47,10 @@ def images(pixels: np.ndarray, labels: np.ndarray) -> Images:
 
 def test_every_test_image_is_listed_with_its_three_likeliest_classes() -> None:
     some = images(np.zeros((4, 32, 32, 3), np.uint8), LABELS)
-    rows = list(baseline.prediction_rows("unit", NAMED, some))
+    rows = list(baseline.prediction_rows("0-1", NAMED, some))
     assert len(rows) == 12
-    assert rows[0] == ("unit", 100, "T-shirt/top", 1, "jersey", 0.7)
-    assert rows[7][:4] == ("unit", 102, "Pullover", 2)
+    assert rows[0] == ("0-1", 100, "T-shirt/top", 1, "jersey", 0.7)
+    assert rows[7][:4] == ("0-1", 102, "Pullover", 2)
     assert len(rows[0]) == len(baseline.PREDICTION_COLUMNS)
 
 

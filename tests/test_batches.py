@@ -66,7 +66,7 @@ def test_parts_make_up_the_batches(count: int, left_out: int) -> None:
 
 def fed(some: Batches, epoch: int) -> list[Any]:
     some.start_epoch(epoch)
-    return list(some.feed().as_numpy_iterator())
+    return list(some.to_dataset().as_numpy_iterator())
 
 
 def test_batches_of_arrays_are_the_same_in_the_same_order() -> None:
@@ -83,7 +83,7 @@ def test_batches_of_arrays_are_the_same_in_the_same_order() -> None:
 def test_a_feed_takes_the_order_of_the_epoch_that_begins() -> None:
     labels = np.arange(50)
     for some in (Batches(VALUES.__getitem__, labels, 16, 7), ArrayBatches(VALUES, labels, 16, 7)):
-        feed = some.feed()
+        feed = some.to_dataset()
         for epoch in (3, 0):
             some.start_epoch(epoch)
             order = np.concatenate([of_inputs for _, of_inputs in feed.as_numpy_iterator()])
@@ -94,7 +94,7 @@ def test_a_feed_takes_the_order_of_the_epoch_that_begins() -> None:
 def test_a_feed_has_the_parts_and_all_inputs_of_batches() -> None:
     """Cut inside a block, a network has two inputs; images are bytes."""
     images = Batches(lambda which: (IMAGES[which], VALUES[which]), np.arange(50), 16, 1, parts=3)
-    feed = images.feed()
+    feed = images.to_dataset()
     assert len(feed) == len(images) == 9
     (first, second), labels = feed.element_spec
     assert (first.dtype, first.shape[1:]) == (np.uint8, (5, 5, 3))
@@ -127,7 +127,7 @@ def test_no_epoch_waits_for_autotuning_to_end() -> None:
     """Its thread sleeps on now and then only, so no test of time would do."""
     labels = np.arange(50)
     for some in (Batches(VALUES.__getitem__, labels, 16), ArrayBatches(VALUES, labels, 16)):
-        assert some.feed().options().autotune.enabled is False
+        assert some.to_dataset().options().autotune.enabled is False
 
 
 ON_ANOTHER_DEVICE = """
@@ -137,7 +137,7 @@ import numpy as np, tensorflow as tf
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 with tf.device("CPU:1"):
     batches = ArrayBatches(np.ones((5, 2), np.float32), np.arange(5), 2, 0)
-print(batches.inputs.device[-5:], batches.shared_order.device[-5:], len(list(batches.feed())))
+print(batches.inputs.device[-5:], batches.shared_order.device[-5:], len(list(batches.to_dataset())))
 """
 
 

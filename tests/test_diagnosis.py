@@ -55,10 +55,10 @@ def asked(params: Params, *freeze: int) -> Params:
 
 def test_the_cells(params: Params) -> None:
     keys = [cell.key for cell in diagnosis.cells(asked(params, 10, 0))]
-    ranges = ("byte", "unit")
+    ranges = ("0-255", "0-1")
     fitted = f"{diagnosis.fitted_momentum(1):g}".replace(".", "")
     assert keys == [
-        *(f"freeze_10_{r}_{b}" for r in ranges for b in ("stored", "batch")),
+        *(f"freeze_10_{r}_{b}" for r in ranges for b in ("inference", "training")),
         *(f"freeze_0_{r}_momentum_{m}" for r in ranges for m in (fitted, "099")),
     ]
 
@@ -68,7 +68,7 @@ def test_what_a_cell_gives(tmp_path: Path, params: Params, monkeypatch: pytest.M
     weights.save(tmp_path / "data/weights", *sources.obtain("random", tmp_path))
     parts = split(gray_images(100), gray_images(100, seed=1), params)
     write_images(tmp_path / "data/images/rgb32.h5", parts, SMALL)
-    whole, some = Cell(175, "byte", "stored", 0.99), Cell(60, "unit", "stored", 0.99)
+    whole, some = Cell(175, "0-255", "inference", 0.99), Cell(60, "0-1", "inference", 0.99)
     monkeypatch.setattr(diagnosis, "cells", lambda params: [whole, some])
     outcomes, metrics = diagnosis.diagnose(tmp_path, asked(params, 175))
     assert set(outcomes[whole].shifts.values()) == {0.0}

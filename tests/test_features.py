@@ -25,12 +25,12 @@ def test_a_head_on_cached_features_says_what_the_whole_frozen_model_says(
     folder: Path, params: Params
 ) -> None:
     keras.utils.set_random_seed(0)
-    base, extractor = backbone.feature_model(32, "byte")
+    base, extractor = backbone.feature_model(32, "0-255")
     base.trainable = False
     parts = {part: open_images(folder, 32, part) for part in images.PARTS}
     features.write_features(folder / "features.h5", extractor, parts, "keras")
     head = build_head(params.head)
-    whole = backbone.image_model(base, 32, "byte", head)
+    whole = backbone.image_model(base, 32, "0-255", head)
     for part, some in parts.items():
         cached, labels = features.load_features(folder / "features.h5", part)
         assert cached.shape == (len(some), 2048)

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from thaw.config.params import ENGINES
+from thaw.config.fields import ENGINES
 from thaw.network import backbone, inference
 
 CONNECTIONS: list[Any] = []
@@ -22,7 +22,7 @@ sys.addaudithook(note_connections)  # for the life of the process: Python takes 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
     keras.utils.set_random_seed(0)
-    return backbone.feature_model(32, "byte")[1]
+    return backbone.feature_model(32, "0-255")[1]
 
 
 def pixels(count: int) -> np.ndarray:
@@ -71,7 +71,7 @@ def test_openvino_connects_to_nothing(model: keras.Model) -> None:
 def test_several_outputs_keep_their_order(model: keras.Model, engine: str) -> None:
     base = model.get_layer("resnet50")
     prefix, _ = backbone.split(base, 20)
-    whole = backbone.image_model(prefix, 32, "byte")
+    whole = backbone.image_model(prefix, 32, "0-255")
     images = pixels(3)
     outputs = inference.ready(whole, engine).run(images)
     expected = whole.predict(images, verbose=0)

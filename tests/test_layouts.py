@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from reliability.hostile import network as tiny_network
-from thaw.config.params import load_params
+from thaw.config.load import load_params
 from thaw.network import backbone, layouts, weights
 from thaw.network.heads import build_head
 from thaw.network.weights import TOP_LAYER, Layers
@@ -59,7 +59,7 @@ def test_a_model_that_thaw_trained_is_found(
     path = tmp_path / "full.weights.h5"
     head = build_head(load_params(ROOT).head)
     base = backbone.for_training(headless)
-    uncompiled(backbone.image_model(base, SIDE, "byte", head)).save_weights(path)
+    uncompiled(backbone.image_model(base, SIDE, "0-255", head)).save_weights(path)
     assert is_backbone_of(layouts.read(path, network), network)
 
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from conftest import gray_images
 
-from thaw.config.params import BACKBONE_LAYERS, BackboneTraining, Params, Training
+from thaw.config.fields import BACKBONE_LAYERS
+from thaw.config.params import BackboneTraining, Params, Training
 from thaw.data.images import PARTS, SMALL, open_images, split, write_images
 from thaw.network import sources, weights
 from thaw.network.backbone import feature_model
@@ -27,7 +28,7 @@ def root(tmp_path: Path, params: Params) -> Path:
     weights.save(tmp_path / "data/weights", *sources.obtain("random", tmp_path))
     parts = split(gray_images(100), gray_images(100, seed=1), params)
     write_images(tmp_path / "data/images/rgb32.h5", parts, SMALL)
-    base, model = feature_model(SMALL, "byte")
+    base, model = feature_model(SMALL, "0-255")
     weights.load(tmp_path / "data/weights", base)
     images = {part: open_images(tmp_path / "data/images", SMALL, part) for part in PARTS}
     write_features(tmp_path / "data/features/features.h5", model, images, "keras")
@@ -39,8 +40,8 @@ def plain(training: Training) -> BackboneTraining:
     return BackboneTraining.model_validate(
         training.model_dump()
         | {"batch_norm_momentum": 0.9, "schedule": "constant", "warmup_epochs": 0}
-        | {"rate_decay": 1.0}
-        | {"head_start": {"epochs": 0, "learning_rate": 0.001}}
+        | {"layer_decay": 1.0}
+        | {"head_warmup": {"epochs": 0, "learning_rate": 0.001}}
         | {"augment": {"flip": False, "shift": 0}}
     )
 
@@ -82,7 +83,7 @@ def test_a_batch_that_is_too_large_goes_through_in_parts(
     """
     training = plain(params.train_partial)
     for at_once, parts, steps in ((16 * SMALL**2, 1, 4), (8 * SMALL**2, 2, 3)):
-        asked = params.model_copy(update={"pixels_at_once": at_once})
+        asked = params.model_copy(update={"microbatch_pixels": at_once})
         run = modes.fine_tune(root, asked, f"in-{parts}", training, freeze="conv4")
         said = capsys.readouterr().out
         assert ("batches of 16 images go through in 2 parts" in said) == (parts == 2)
@@ -93,7 +94,9 @@ def test_a_batch_that_is_too_large_goes_through_in_parts(
 
 
 def test_float16_takes_no_batch_in_parts(root: Path, params: Params) -> None:
-    half = params.model_copy(update={"precision": "mixed_float16", "pixels_at_once": 8 * SMALL**2})
+    half = params.model_copy(
+        update={"precision": "mixed_float16", "microbatch_pixels": 8 * SMALL**2}
+    )
     with pytest.raises(ThawError, match=r"16 images of 32 px need 2\. Received: .*8,192\. Allowed"):
         modes.fine_tune(root, half, "partial", plain(params.train_partial), "conv4")
     keras.config.set_dtype_policy("float32")
@@ -138,7 +141,9 @@ def test_the_head_starts_on_the_features_and_the_backbone_waits(root: Path, para
     """With hardly any rate left for fine-tuning, the head alone has learnt the images."""
     training = plain(params.train_full).model_copy(update={"epochs": 1, "learning_rate": 1e-12})
     start = {"epochs": 60, "learning_rate": 0.003}
-    started = training.model_copy(update={"head_start": training.head_start.model_validate(start)})
+    started = training.model_copy(
+        update={"head_warmup": training.head_warmup.model_validate(start)}
+    )
     losses = [
         modes.fine_tune(root, params, "full", some, freeze=BACKBONE_LAYERS).history.rows[0]
         for some in (training, started)
@@ -168,8 +173,11 @@ def test_a_saved_classifier_answers_as_it_did(root: Path, params: Params, mode: 
     if name == "frozen":
         trained = modes.train_frozen(root, params)
     else:
-        training, batch_norm = plain(params.train_partial), "batch" if batch else "stored"
-        trained = modes.fine_tune(root, params, name, training, "conv4", batch_norm)
+        training, frozen_batch_norm = (
+            plain(params.train_partial),
+            "training" if batch else "inference",
+        )
+        trained = modes.fine_tune(root, params, name, training, "conv4", frozen_batch_norm)
     modes.write_results(root, name, [trained])
     with h5py.File(root / f"data/models/{name}.weights.h5") as file:
         assert "dropout" in str(list(file["layers/sequential/layers"]))  # Keras' own

@@ -55,12 +55,12 @@ def test_adam_by_hand() -> None:
         assert float(weight[0]) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("rate_decay", [1.0, 0.5])
-def test_parts_of_a_batch_make_the_same_step(params: Params, rate_decay: float) -> None:
+@pytest.mark.parametrize("layer_decay", [1.0, 0.5])
+def test_parts_of_a_batch_make_the_same_step(params: Params, layer_decay: float) -> None:
     """Without batch normalisation, whose statistics are a part's. 20 steps, of a falling rate."""
     inputs = np.random.default_rng(0).normal(size=(48, 8)).astype("float32")
     targets = np.random.default_rng(1).normal(size=(48, 4)).astype("float32")
-    changes = {"schedule": "cosine", "learning_rate": 0.01, "rate_decay": rate_decay, "epochs": 4}
+    changes = {"schedule": "cosine", "learning_rate": 0.01, "layer_decay": layer_decay, "epochs": 4}
     training = params.train_full.model_copy(update=changes)
     ends = []
     for parts in (1, 3):
@@ -93,7 +93,7 @@ def test_the_rate_by_hand(params: Params, warmup: int, step: int, expected: floa
 
 def test_each_stage_learns_at_its_rate(params: Params) -> None:
     """Adam's first step is the rate itself, whatever the gradient."""
-    changes = {"schedule": "constant", "learning_rate": 0.01, "rate_decay": 0.5}
+    changes = {"schedule": "constant", "learning_rate": 0.01, "layer_decay": 0.5}
     names = ("conv1_conv", "conv3_block1_1_conv", "conv5_block3_3_conv", "probabilities")
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(4, name=name) for name in names]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from thaw.config.params import load_params
+from thaw.config.load import load_params
 from thaw.support.errors import ThawError
 
 Write = Callable[[Any], Path]
@@ -51,8 +51,8 @@ def test_params_cannot_be_changed(entries: dict[str, Any], write_params: Write) 
         ("image_size", 16),
         ("image_size", 225),
         ("image_size", 32.0),
-        ("input_range", "float"),
-        ("batch_norm", "frozen"),
+        ("value_range", "float"),
+        ("frozen_batch_norm", "frozen"),
         ("freeze", 176),
         ("freeze", -1),
         ("freeze", "conv9"),

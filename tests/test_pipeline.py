@@ -10,52 +10,18 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT
+from dvc.repo import Repo
 from dvc.utils.serialize import modify_yaml
 from imports import files_of, imported_names, project_imports
 
+from thaw import PACKAGES
+from thaw.config import stages as configs
 from thaw.config.params import Params
 from thaw.support.versions import DECISIVE
 from tools.versions import versions
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
-ORDER = (
-    *(
-        "environment",
-        "parent",
-        "places",
-        "files",
-        "yaml_file",
-        "params",
-        "versions",
-        "process",
-        "memory",
-        "stage",
-        "runtime",
-        "fashion_mnist",
-        "transfer",
-        "mirrors",
-        "hdf5",
-        "imagenet",
-        "bundled",
-    ),
-    *(
-        "images",
-        "weights",
-        "layouts",
-        "published",
-        "sources",
-        "backbone",
-        "inference",
-        "features",
-        "activations",
-        "heads",
-        "evaluation",
-        "baseline",
-    ),
-    *("optimizers", "batches", "checkpoint", "training", "canvas", "figures", "modes"),
-    *("diagnosis", "results", "drawing", "reporting"),
-)
 
 
 def script(stage: str) -> Path:
@@ -82,12 +48,26 @@ def test_a_stage_loads_thaw_before_any_library(stage: str) -> None:
     assert len(ast.parse((ROOT / "stages/__init__.py").read_text()).body) == 1  # a docstring
 
 
+def packages(stage: str) -> set[str]:
+    """Return the packages of thaw's that a stage imports from, directly or not."""
+    files = {path.relative_to(ROOT) for path in project_imports(script(stage))}
+    return {path.parts[1] for path in files if path.parts[0] == "thaw" and len(path.parts) > 2}
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stages_code_is_exactly_what_it_imports(stage: str) -> None:
-    declared = {path for path in STAGES[stage]["deps"] if path.endswith(".py")}
-    needed = {path.relative_to(ROOT).as_posix() for path in project_imports(script(stage))}
-    assert declared == needed | {"thaw/__init__.py"}
+    code = {path for path in STAGES[stage]["deps"] if path.startswith(("thaw", "stages"))}
+    needed = {f"thaw/{name}" for name in packages(stage)}
+    assert code == {f"stages/{script(stage).name}", "thaw/__init__.py", *needed}
     assert STAGES[stage]["cmd"] == f"python -m stages.{script(stage).stem}"
+
+
+@pytest.mark.parametrize("name", ["__pycache__/a.pyc", "a.pyc", ".a.py.swp", "a.py~", ".#a.py"])
+def test_what_python_and_editors_leave_changes_no_package(name: str) -> None:
+    """A new .pyc beside a module would run every stage that depends on its package again."""
+    with Repo(ROOT) as repo:
+        assert repo.dvcignore.is_ignored_file(str(ROOT / "thaw/network" / name))
+        assert not repo.dvcignore.is_ignored_file(str(ROOT / "thaw/network/backbone.py"))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -119,38 +99,21 @@ def test_whatever_computes_has_its_version_named() -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stages_params_exist_and_are_the_ones_that_its_code_reads(stage: str) -> None:
+def test_a_stages_params_are_what_its_config_holds(stage: str) -> None:
     if stage == "report":
         assert STAGES[stage]["params"] == [{"params.yaml": None}], "the report names them all"
-        assert "load_params(root).model_dump" in (ROOT / "thaw/report/pages.py").read_text()
-        return
-    declared = set(STAGES[stage].get("params", []))
-    assert declared <= set(Params.model_fields)
-    # The stage's own script, and for the modes the functions that it calls.
-    sources = [script(stage).read_text()]
-    called = {
-        "train-frozen": "train_frozen",
-        "train-full": "fine_tune",
-        "train-partial": "fine_tune",
-    }
-    if stage in called:
-        sources.append(function_source("modes", called[stage]))
-    if stage == "diagnose":
-        sources.append((ROOT / "thaw/findings/diagnosis.py").read_text())
-    if stage == "preprocess":
-        sources.append(function_source("images", "split"))
-    read = {name for text in sources for name in re.findall(r"\bparams\.(\w+)", text)}
-    read = {name for name in read if name in Params.model_fields}
-    assert read <= declared | {"dataset"}
-    assert declared - {"dataset"} <= read
+    else:
+        assert STAGES[stage]["params"] == sorted(configs.STAGES[stage].model_fields)
 
 
-def function_source(module: str, name: str) -> str:
-    text = (ROOT / "thaw" / f"{module}.py").read_text()
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return ast.get_source_segment(text, node) or ""
-    raise AssertionError(f"{module} has no function {name}")
+@pytest.mark.parametrize("stage", configs.STAGES)
+def test_a_stage_reads_params_through_its_config_alone(stage: str) -> None:
+    """`load_params` gives all of params.yaml, of which DVC watches only what the stage names."""
+    names = imported_names(script(stage))
+    assert f"thaw.config.stages.{configs.STAGES[stage].__name__}" in names
+    for path in project_imports(script(stage)):
+        if "thaw/config" not in path.as_posix():
+            assert "thaw.config.load.load_params" not in imported_names(path), path
 
 
 def test_freeze_is_read_by_train_partial_alone() -> None:
@@ -159,14 +122,34 @@ def test_freeze_is_read_by_train_partial_alone() -> None:
     ]
 
 
-def test_imports_go_one_way() -> None:
-    assert sorted(path.stem for path in (ROOT / "thaw").glob("*.py")) == sorted(
-        [*ORDER, "__init__"]
-    )
-    for i, module in enumerate(ORDER):
-        names = imported_names(ROOT / "thaw" / f"{module}.py")
-        imported = {file.stem for name in names for file in files_of(name)} - {"__init__"}
-        assert imported <= set(ORDER[:i]), module
+def test_every_package_has_its_place_in_the_order() -> None:
+    assert sorted(PACKAGES) == sorted(path.parent.name for path in ROOT.glob("thaw/*/__init__.py"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((ROOT / "thaw").rglob("*.py")),
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_imports_go_one_way(path: Path) -> None:
+    """From a package to itself and to those that stand before it in thaw/__init__.py."""
+    package = path.relative_to(ROOT / "thaw").parts[0]
+    order = list(PACKAGES)
+    allowed = order[: order.index(package) + 1] if package in order else ["support"]
+    names = (name.split(".") for name in imported_names(path))
+    imported = {name[1] for name in names if name[0] == "thaw" and len(name) > 1} & set(order)
+    back = [f"{package} -> {name}" for name in sorted(imported - set(allowed))]
+    assert not back, f"{path.relative_to(ROOT)} imports against the order: {back}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_imports_itself_by_way_of_another(package: str) -> None:
+    for path in sorted((ROOT / "thaw" / package).rglob("*.py")):
+        if path.name == "__init__.py":
+            continue
+        others = {file for name in imported_names(path) for file in files_of(name)}
+        others = {file for file in others if file.name != "__init__.py"}
+        assert path not in {file for other in others for file in project_imports(other)}, path
 
 
 @pytest.mark.parametrize("stage", ["download", "preprocess", "report"])

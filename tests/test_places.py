@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import tree
 
-from thaw.config.params import load_params
+from thaw.config.load import load_params
 from thaw.data import fashion_mnist, images
 from thaw.network import features, weights
 from thaw.support.errors import ThawError

@@ -129,7 +129,7 @@ def test_a_classifier_answers_alike_in_a_notebook_of_another_precision(
 ) -> None:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     network, head = weights.resnet50(params.image_size, top=False), build_head(params.head)
-    model = backbone.image_model(network, params.image_size, params.input_range, head)
+    model = backbone.image_model(network, params.image_size, params.value_range, head)
     (tmp_path / "data/models").mkdir(parents=True)
     model.save_weights(tmp_path / "data/models/full.weights.h5")
     side = params.image_size

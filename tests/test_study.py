@@ -53,7 +53,7 @@ def chosen(**changes: object) -> Set:
 
 
 def test_overrides_as_dvc_takes_them() -> None:
-    some = chosen(common={"head.units": [128, 64], "x": 0}, runs={"one": {"x": "byte", "y": 0.5}})
+    some = chosen(common={"head.units": [128, 64], "x": 0}, runs={"one": {"x": "0-255", "y": 0.5}})
     assert some.overrides("one") == ["head.units=[128,64]", "x=byte", "y=0.5"]
 
 

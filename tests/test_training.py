@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from small_net import FEATURES, LABELS, batches, network, others, settings
 
-from thaw.config.params import HeadStart, Params
+from thaw.config.params import HeadWarmup, Params
 from thaw.support.errors import ThawError
 from thaw.support.runtime import configure
 from thaw.training.batches import ArrayBatches, Batches
 from thaw.training.checkpoint import Checkpoint, History, uncompiled
-from thaw.training.fitting import cross_entropy, fit, start_head
+from thaw.training.fitting import cross_entropy, fit, warm_up_head
 from thaw.training.optimizers import optimizer
 
 
@@ -34,22 +34,22 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "rate_decay", "parts"),
+    ("schedule", "layer_decay", "parts"),
     [("constant", 1.0, 1), ("cosine", 1.0, 1), ("cosine", 0.5, 1), ("cosine", 0.5, 3)],
 )
-@pytest.mark.parametrize(("epoch", "steps_at_once"), [(1, 1), (3, 1), (3, 3), (4, 1)])
+@pytest.mark.parametrize(("epoch", "steps_per_execution"), [(1, 1), (3, 1), (3, 3), (4, 1)])
 def test_an_interrupted_run_ends_with_the_same_weights(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     epoch: int,
-    steps_at_once: int,
+    steps_per_execution: int,
     schedule: str,
-    rate_decay: float,
+    layer_decay: float,
     parts: int,
     params: Params,
 ) -> None:
     def run(model: keras.Model, name: str) -> History:
-        changes = {"epochs": 4, "schedule": schedule, "rate_decay": rate_decay}
+        changes = {"epochs": 4, "schedule": schedule, "layer_decay": layer_decay}
         training = params.train_full.model_copy(update=changes)
         train = batches(parts=parts)
         by = optimizer(training, train.steps, parts)
@@ -61,7 +61,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
             settings(),
             kept,
             by=by,
-            steps_at_once=steps_at_once,
+            steps_per_execution=steps_per_execution,
         )
 
     whole = network()
@@ -84,7 +84,10 @@ def test_steps_taken_at_once_change_no_bit(tmp_path: Path, steps: int) -> None:
     one, several = network(), network()
     histories = [
         fit(model, batches(), batches(None), settings(), Checkpoint(tmp_path / name), **how)
-        for model, name, how in ((one, "one", {}), (several, "several", {"steps_at_once": steps}))
+        for model, name, how in (
+            (one, "one", {}),
+            (several, "several", {"steps_per_execution": steps}),
+        )
     ]
     assert histories[0] == histories[1]
     for a, b in zip(one.get_weights(), several.get_weights(), strict=True):
@@ -96,7 +99,7 @@ def test_batches_picked_by_tensorflow_change_no_bit(tmp_path: Path) -> None:
     train, validation = (ArrayBatches(FEATURES, LABELS, 16, seed) for seed in (7, None))
     expected = fit(one, batches(), batches(None), settings(), Checkpoint(tmp_path / "one"))
     kept = Checkpoint(tmp_path / "other")
-    assert fit(other, train, validation, settings(), kept, steps_at_once=3) == expected
+    assert fit(other, train, validation, settings(), kept, steps_per_execution=3) == expected
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -263,7 +266,7 @@ def test_the_head_start_is_the_same_every_time() -> None:
     for noise in (1, 2):
         model = network()
         keras.utils.set_random_seed(noise)
-        start_head(model, batches(), HeadStart(epochs=30, learning_rate=0.01))
+        warm_up_head(model, batches(), HeadWarmup(epochs=30, learning_rate=0.01))
         ends.append(model)
     for a, b in zip(*(model.get_weights() for model in ends), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -274,7 +277,7 @@ def test_the_head_start_is_the_same_every_time() -> None:
 def test_the_head_start_leaves_no_optimizer_behind(tmp_path: Path) -> None:
     """Keras writes those of nested models, too."""
     head = network()
-    start_head(head, batches(), HeadStart(epochs=1, learning_rate=0.01))
+    warm_up_head(head, batches(), HeadWarmup(epochs=1, learning_rate=0.01))
     inputs = keras.Input((8,))
     whole = keras.Model(inputs, head(inputs))
     uncompiled(whole).save_weights(tmp_path / "whole.weights.h5")
@@ -288,5 +291,5 @@ def test_the_head_start_leaves_no_optimizer_behind(tmp_path: Path) -> None:
 def test_a_head_start_that_diverges_names_its_own_rate() -> None:
     infinite = Batches(lambda which: np.full((len(which), 8), np.inf, "float32"), LABELS, 16)
     linear = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, activation="softmax")])
-    with pytest.raises(ThawError, match=r"head start diverged.*head_start.learning_rate 0.01"):
-        start_head(linear, infinite, HeadStart(epochs=1, learning_rate=0.01))
+    with pytest.raises(ThawError, match=r"head start diverged.*head_warmup.learning_rate 0.01"):
+        warm_up_head(linear, infinite, HeadWarmup(epochs=1, learning_rate=0.01))

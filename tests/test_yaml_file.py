@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from thaw.config.params import load_params
+from thaw.config.load import load_params
 from thaw.support.errors import ThawError
 from thaw.support.yaml_file import parse_yaml, read_yaml
 

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.config.params import INPUT_RANGES, load_params
+from thaw.config.fields import VALUE_RANGES
+from thaw.config.load import load_params
 from thaw.data.images import SMALL, open_images
 from thaw.network import weights
 from thaw.network.backbone import preprocess
@@ -29,11 +30,11 @@ PATH = Path("docs/activations.png")
 
 
 def activations(
-    network: keras.Model, image: NDArray[np.uint8], input_range: str
+    network: keras.Model, image: NDArray[np.uint8], value_range: str
 ) -> list[NDArray[np.float32]]:
     """Return each stage's output, (side, side, channels)."""
     outputs = [network.get_layer(name).output for name in STAGES]
-    maps = keras.Model(network.input, outputs)(preprocess(image[np.newaxis], input_range))
+    maps = keras.Model(network.input, outputs)(preprocess(image[np.newaxis], value_range))
     return [keras.ops.convert_to_numpy(tensor)[0] for tensor in maps]
 
 
@@ -51,15 +52,15 @@ def main(root: Path = Path()) -> None:
     network = weights.resnet50(SMALL, top=False)
     source = weights.load(root / "data/weights", network)
     image = open_images(root / "data/images", SMALL, "examples").batch(slice(0, 1))[0]
-    by_range = {name: activations(network, image, name) for name in INPUT_RANGES}
-    channels = [strongest(maps) for maps in by_range["byte"]]
+    by_range = {name: activations(network, image, name) for name in VALUE_RANGES}
+    channels = [strongest(maps) for maps in by_range["0-255"]]
     figure = new_figure(11, 5, f"Training image 6 in ResNet50 at 32 px, weights: {source.name}")
-    for row, (input_range, maps) in zip(
-        figure.subplots(len(INPUT_RANGES), 1 + len(STAGES)), by_range.items(), strict=True
+    for row, (value_range, maps) in zip(
+        figure.subplots(len(VALUE_RANGES), 1 + len(STAGES)), by_range.items(), strict=True
     ):
         row[0].imshow(image)
-        row[0].set_title(f"{input_range} input")
-        shown = zip(row[1:], maps, by_range["byte"], STAGES, channels, strict=True)
+        row[0].set_title(f"{value_range} input")
+        shown = zip(row[1:], maps, by_range["0-255"], STAGES, channels, strict=True)
         for axes, values, reference, name, channel in shown:
             most = reference[..., channel].max()
             axes.imshow(values[..., channel], cmap="viridis", vmin=0, vmax=most)

@@ -11,9 +11,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from thaw.config.params import PARAMS_FILE, Params
+from thaw.config.params import Params
 from thaw.report.pages import flat
 from thaw.report.results import MODES
+from thaw.support import paths
 from thaw.support.errors import ThawError
 from thaw.support.files import read_json
 from tools.commands import dvc, git
@@ -108,7 +109,7 @@ def experiment(commit: str, entry: Mapping[str, Any]) -> Experiment:
     revision = entry["revs"][0]
     state = (entry["executor"] or {}).get("state") or MEASURED
     data = revision["data"] or {"params": {}, "metrics": {}}
-    params = data["params"].get(PARAMS_FILE, {}).get("data") or {}
+    params = data["params"].get(paths.PARAMS.name, {}).get("data") or {}
     accuracies = {
         mode: (data["metrics"].get(f"metrics/{mode}.json", {}).get("data") or {}).get(
             "test_accuracy"

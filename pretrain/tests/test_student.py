@@ -36,7 +36,7 @@ def test_keras_gives_the_same_features_from_the_same_images(network: ResNet50, s
     for top, expected in ((False, features), (True, torch.softmax(logits, 1))):
         model = weights.resnet50(side, top=top)
         weights.assign(model, keras_layers(network), Path("student"))
-        received = image_model(model, side, "byte").predict(images, verbose=0)
+        received = image_model(model, side, "0-255").predict(images, verbose=0)
         np.testing.assert_allclose(received, expected.numpy(), rtol=2e-4, atol=1e-6)
 
 

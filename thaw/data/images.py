@@ -24,7 +24,8 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from thaw.config.params import CLASSES, TRAIN_IMAGES, Params
+from thaw.config.fields import CLASSES, TRAIN_IMAGES
+from thaw.config.params import Params
 from thaw.data.fashion_mnist import GrayImages
 from thaw.support.errors import ThawError
 from thaw.support.files import DAMAGED_HDF5, atomic_file, remedy, require_space

@@ -23,7 +23,7 @@ _PENALTY_INVERSE = 0.01
 
 
 @dataclass(frozen=True)
-class Named:
+class ImageNetPredictions:
     """What ResNet50 says in one input range.
 
     Attributes:
@@ -62,7 +62,7 @@ def _share(name: str, successes: int, count: int) -> Metrics:
     return {name: successes / count, f"{name}_low": low, f"{name}_high": high}
 
 
-def naming_metrics(named: Mapping[str, Named], labels: NDArray[np.int64]) -> Metrics:
+def naming_metrics(named: Mapping[str, ImageNetPredictions], labels: NDArray[np.int64]) -> Metrics:
     """Return zero-shot accuracy and what ResNet50 calls training image 6, by input range.
 
     Args:
@@ -71,37 +71,37 @@ def naming_metrics(named: Mapping[str, Named], labels: NDArray[np.int64]) -> Met
 
     """
     metrics: Metrics = {"zero_shot_images": len(labels)}
-    for input_range, answers in named.items():
+    for value_range, answers in named.items():
         classes = answers.test.argmax(axis=1)
         right = int((imagenet.to_fashion(classes) == labels).sum())
         commonest, share = next(iter(imagenet.shares(classes).items()))
-        metrics |= _share(f"{input_range}_zero_shot_accuracy", right, len(labels))
-        metrics[f"{input_range}_commonest_class"] = commonest
-        metrics[f"{input_range}_commonest_share"] = share
+        metrics |= _share(f"{value_range}_zero_shot_accuracy", right, len(labels))
+        metrics[f"{value_range}_commonest_class"] = commonest
+        metrics[f"{value_range}_commonest_share"] = share
         for rank, (name, probability) in enumerate(imagenet.top(answers.example, TOP)[0], 1):
-            metrics[f"{input_range}_train_image_6_top{rank}_class"] = name
-            metrics[f"{input_range}_train_image_6_top{rank}_probability"] = probability
+            metrics[f"{value_range}_train_image_6_top{rank}_class"] = name
+            metrics[f"{value_range}_train_image_6_top{rank}_probability"] = probability
     return metrics
 
 
-def share_rows(answers: Named, most: int = 15) -> list[tuple[str, float]]:
+def share_rows(answers: ImageNetPredictions, most: int = 15) -> list[tuple[str, float]]:
     """Return the commonest ImageNet classes with their share of top-1 answers, largest first."""
     shares = imagenet.shares(answers.test.argmax(axis=1))
     return [(name, round(share, 4)) for name, share in list(shares.items())[:most]]
 
 
-PREDICTION_COLUMNS = ("input_range", "test_image", "label", "rank", "imagenet_class", "probability")
+PREDICTION_COLUMNS = ("value_range", "test_image", "label", "rank", "imagenet_class", "probability")
 
 
 def prediction_rows(
-    input_range: str, answers: Named, images: Images
+    value_range: str, answers: ImageNetPredictions, images: Images
 ) -> Iterator[tuple[str, int, str, int, str, float]]:
     """Yield `PREDICTION_COLUMNS`: each test image's likeliest classes, by image and rank."""
     best = imagenet.top(answers.test, TOP)
     for position, label, classes in zip(images.positions, images.labels, best, strict=True):
         for rank, (name, probability) in enumerate(classes, 1):
             row = (int(position), CLASS_NAMES[label], rank, name, round(probability, 4))
-            yield (input_range, *row)
+            yield (value_range, *row)
 
 
 def save_image(path: Path, images: Images) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from thaw.config.params import BACKBONE_LAYERS, BATCH_NORMS, INPUT_RANGES, Params
+from thaw.config.fields import BACKBONE_LAYERS, FROZEN_BATCH_NORMS, VALUE_RANGES
+from thaw.config.params import Params
 from thaw.data.images import Images, open_images
 from thaw.findings.evaluation import Metrics
 from thaw.network import backbone, weights
@@ -36,31 +37,31 @@ class Cell:
 
     Attributes:
         freeze: how many of ResNet50's layers are frozen.
-        input_range: byte or unit.
-        batch_norm: what frozen batch normalisation trains on, stored or batch.
+        value_range: byte or unit.
+        frozen_batch_norm: what frozen batch normalisation trains on, inference or training.
         momentum: of thawed batch normalisation's running statistics.
 
     """
 
     freeze: int
-    input_range: str
-    batch_norm: str
+    value_range: str
+    frozen_batch_norm: str
     momentum: float
 
     @property
     def statistics(self) -> str:
         """What sets the cell apart in its batch normalisation."""
-        return f"momentum {self.momentum:g}" if self.freeze == 0 else self.batch_norm
+        return f"momentum {self.momentum:g}" if self.freeze == 0 else self.frozen_batch_norm
 
     @property
     def key(self) -> str:
         """The cell's name in the metrics."""
         statistics = self.statistics.replace(" ", "_").replace(".", "")
-        return f"freeze_{self.freeze}_{self.input_range}_{statistics}"
+        return f"freeze_{self.freeze}_{self.value_range}_{statistics}"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellResult:
     """What a cell gave.
 
     Attributes:
@@ -94,16 +95,16 @@ def cells(params: Params) -> Iterator[Cell]:
     base = weights.resnet50(params.image_size, top=False)
     for freeze in params.diagnose.freeze:
         count = backbone.freeze_count(base, freeze)
-        for input_range in INPUT_RANGES:
+        for value_range in VALUE_RANGES:
             if count:
-                for batch_norm in BATCH_NORMS:
-                    yield Cell(count, input_range, batch_norm, KERAS_MOMENTUM)
+                for frozen_batch_norm in FROZEN_BATCH_NORMS:
+                    yield Cell(count, value_range, frozen_batch_norm, KERAS_MOMENTUM)
             else:
                 for momentum in (fitted_momentum(steps), KERAS_MOMENTUM):
-                    yield Cell(count, input_range, "stored", momentum)
+                    yield Cell(count, value_range, "inference", momentum)
 
 
-def diagnose(root: Path, params: Params) -> tuple[dict[Cell, Outcome], Metrics]:
+def diagnose(root: Path, params: Params) -> tuple[dict[Cell, CellResult], Metrics]:
     """Train the notebook's head in each cell.
 
     Returns:
@@ -114,12 +115,12 @@ def diagnose(root: Path, params: Params) -> tuple[dict[Cell, Outcome], Metrics]:
     """
     configure(params.seed, params.threads)
     train, validation = _sample(root, params)
-    outcomes: dict[Cell, Outcome] = {}
+    outcomes: dict[Cell, CellResult] = {}
     metrics = _setup(root, params)
-    for input_range in INPUT_RANGES:
-        metrics[f"{input_range}_input_deviation"] = _deviation(train, input_range)
+    for value_range in VALUE_RANGES:
+        metrics[f"{value_range}_input_deviation"] = _deviation(train, value_range)
     for cell in cells(params):
-        print(f"cell: {cell.freeze} layers frozen, {cell.input_range} input, {cell.statistics}")
+        print(f"cell: {cell.freeze} layers frozen, {cell.value_range} input, {cell.statistics}")
         kept = _checkpoint(root, params, train, cell)
         outcome = _fit_cell(root, params, (train, validation), cell, kept)
         outcomes[cell] = outcome
@@ -149,16 +150,16 @@ def _sample(root: Path, params: Params) -> tuple[Images, Images]:
     return train, validation
 
 
-def _deviation(images: Images, input_range: str) -> float:
+def _deviation(images: Images, value_range: str) -> float:
     """Return the standard deviation over pixels of what reaches ResNet50, averaged over images."""
     pixels = images.batch(slice(0, DEVIATION_IMAGES))
-    seen = ops.convert_to_numpy(backbone.preprocess(pixels, input_range))
+    seen = ops.convert_to_numpy(backbone.preprocess(pixels, value_range))
     return float(seen.std(axis=(1, 2)).mean(dtype=np.float64))
 
 
 def _fit_cell(
     root: Path, params: Params, images: tuple[Images, Images], cell: Cell, kept: Checkpoint
-) -> Outcome:
+) -> CellResult:
     """Train one cell, every one from the same seed."""
     keras.utils.set_random_seed(params.seed)
     settings = params.diagnose
@@ -167,22 +168,22 @@ def _fit_cell(
     backbone.freeze_first(base, cell.freeze)
     backbone.set_batch_norm_momentum(base, cell.momentum)
     head = build_head(settings.head)
-    if cell.freeze == BACKBONE_LAYERS and cell.batch_norm == "stored":
+    if cell.freeze == BACKBONE_LAYERS and cell.frozen_batch_norm == "inference":
         model = head  # features do not change: one pass over the images is enough
-        features = backbone.image_model(base, params.image_size, cell.input_range)
+        features = backbone.image_model(base, params.image_size, cell.value_range)
         read: list[Any] = [predict(features, some).__getitem__ for some in images]
     else:
-        if cell.batch_norm == "batch":
+        if cell.frozen_batch_norm == "training":
             base = backbone.with_batch_statistics(base)
-        model = backbone.image_model(base, params.image_size, cell.input_range, head)
+        model = backbone.image_model(base, params.image_size, cell.value_range, head)
         read = [some.batch for some in images]
     train = Batches(read[0], images[0].labels, settings.batch_size, params.seed)
     validation = Batches(read[1], images[1].labels, batch_size(params.image_size, "keras"))
     history = fit(model, train, validation, settings, kept)
     kept.restore_last(model)  # the last epoch's weights, not the best's: as the notebooks had them
     shown = images[0].sample(min(SHIFT_IMAGES, len(images[0])), params.seed)
-    inputs = backbone.preprocess(shown.batch(slice(None)), cell.input_range)
-    return Outcome(history, statistics_shift(base, inputs, settings.batch_size), kept)
+    inputs = backbone.preprocess(shown.batch(slice(None)), cell.value_range)
+    return CellResult(history, statistics_shift(base, inputs, settings.batch_size), kept)
 
 
 def statistics_shift(base: keras.Model, inputs: keras.KerasTensor, batch: int) -> dict[str, float]:

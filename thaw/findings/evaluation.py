@@ -44,7 +44,7 @@ class Predictions:
         if not np.isfinite(self.probabilities).all():
             raise ThawError(
                 "the model predicts values that are not finite. Lower learning_rate and check "
-                "`weights` and `input_range`."
+                "`weights` and `value_range`."
             )
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from thaw.config.params import BACKBONE_LAYERS
+from thaw.config.fields import BACKBONE_LAYERS
 from thaw.network.weights import resnet50
 
 
@@ -186,38 +186,38 @@ def with_batch_statistics(backbone: keras.Model) -> keras.Model:
     return copy
 
 
-def preprocess(images: keras.KerasTensor, input_range: str) -> keras.KerasTensor:
+def preprocess(images: keras.KerasTensor, value_range: str) -> keras.KerasTensor:
     """Turn RGB images in 0..255 into ResNet50's input: BGR less ImageNet's mean colour.
 
-    `input_range` unit repeats the notebooks' mistake: images scaled to [0, 1], from which the
+    `value_range` unit repeats the notebooks' mistake: images scaled to [0, 1], from which the
     means, meant for 0..255, are subtracted all the same.
 
     Args:
         images: (n, size, size, 3), any dtype.
-        input_range: byte or unit.
+        value_range: byte or unit.
 
     Returns:
         (n, size, size, 3) float32.
 
     """
     images = ops.cast(images, "float32")
-    if input_range == "unit":
+    if value_range == "0-1":
         images = images / 255.0
     return keras.applications.resnet.preprocess_input(images)
 
 
 def image_model(
-    network: keras.Model, size: int, input_range: str, head: keras.Model | None = None
+    network: keras.Model, size: int, value_range: str, head: keras.Model | None = None
 ) -> keras.Model:
     """Return the model from images (n, size, size, 3) uint8 to `network`'s output, or `head`'s."""
     inputs = keras.Input((size, size, 3), dtype="uint8", name="images")
-    outputs = network(preprocess(inputs, input_range))
+    outputs = network(preprocess(inputs, value_range))
     return keras.Model(
         inputs, head(outputs) if head else outputs, name="classifier" if head else "features"
     )
 
 
-def feature_model(size: int, input_range: str) -> tuple[keras.Model, keras.Model]:
+def feature_model(size: int, value_range: str) -> tuple[keras.Model, keras.Model]:
     """Return an untrained backbone, and the model from images to its pooled features (n, 2048)."""
     backbone = resnet50(size, top=False)
-    return backbone, image_model(backbone, size, input_range)
+    return backbone, image_model(backbone, size, value_range)

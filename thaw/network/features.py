@@ -80,7 +80,7 @@ def checked(batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float
         if not np.isfinite(features).all():
             raise ThawError(
                 "ResNet50 gives features that are not finite: its weights do not fit the input. "
-                "Check `weights` and `input_range`."
+                "Check `weights` and `value_range`."
             )
         first = features[:1] if first is None else first
         varied = varied or bool((features != first).any())
@@ -89,7 +89,7 @@ def checked(batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float
     if count > 1 and not varied:
         raise ThawError(
             "ResNet50 gives every image the same features: its input is constant or its units are "
-            "dead. Check `weights` and `input_range`."
+            "dead. Check `weights` and `value_range`."
         )
 
 

@@ -3,7 +3,8 @@
 import keras
 import tensorflow as tf
 
-from thaw.config.params import CLASSES, Head
+from thaw.config.fields import CLASSES
+from thaw.config.params import Head
 
 FEATURES = 2048
 """Channels that ResNet50 ends in."""

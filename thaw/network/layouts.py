@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras.src.legacy.saving.legacy_h5_format import load_attributes_from_hdf5_group as attribute
 
-from thaw.config.params import BLOCKS_PER_STAGE
+from thaw.config.fields import BLOCKS_PER_STAGE
 from thaw.network.weights import TOP_LAYER, Layers, floats, no_weights, numbered
 from thaw.support import hdf5
 from thaw.support.errors import ThawError

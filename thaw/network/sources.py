@@ -4,7 +4,7 @@ from pathlib import Path
 
 import keras
 
-from thaw.config.params import WEIGHT_SOURCES
+from thaw.config.fields import WEIGHT_SOURCES
 from thaw.network import bundled, layouts, published
 from thaw.network.weights import TOP_LAYER, Source, assign, resnet50
 from thaw.support.errors import ThawError

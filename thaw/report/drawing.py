@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from thaw.config.params import BACKBONE_LAYERS
+from thaw.config.fields import BACKBONE_LAYERS
 from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.data.images import Images, open_images
 from thaw.findings.evaluation import paired_difference, reliability
 from thaw.report import figures
-from thaw.report.results import HISTORY, MODES, PREDICTIONS, Answers, Metrics, load
+from thaw.report.results import HISTORY, MODES, PREDICTIONS, Metrics, TestPredictions, load
 from thaw.support.errors import ThawError
 from thaw.support.files import read_csv, remedy, write_csv
 from thaw.support.places import check_input
@@ -25,7 +25,7 @@ MISTAKES = 10
 DIGITS = 4
 CURVE = {
     "trainable": "parameters_trainable",
-    "cost": "training_multiplications",
+    "cost": "training_macs",
     "accuracy": "test_accuracy",
     "low": "test_accuracy_low",
     "high": "test_accuracy_high",
@@ -81,8 +81,8 @@ def draw(root: Path, plots: Path) -> None:
 
 
 def _draw_baseline(results: Path, plots: Path, metrics: Metrics) -> None:
-    _copy(results / "baseline", plots / "baseline", "top1_byte.csv", "top1_unit.csv")
-    ranges = ("byte", "unit") if metrics["has_1000_class_top"] else ()
+    _copy(results / "baseline", plots / "baseline", "top1_0-255.csv", "top1_0-1.csv")
+    ranges = ("0-255", "0-1") if metrics["has_1000_class_top"] else ()
     names = {"chance": "chance_accuracy", "linear on pixels": "linear_pixels_accuracy"}
     names |= {f"ResNet50, {r} input": f"{r}_zero_shot_accuracy" for r in ranges}
     references = {name: metrics[key] for name, key in names.items()}
@@ -101,10 +101,10 @@ def _copy(source: Path, target: Path, *names: str) -> None:
         shutil.copyfile(source / name, target / name)
 
 
-def _caption(metrics: Metrics, input_range: str) -> str:
-    said = (f"{input_range}_train_image_6_top{rank}" for rank in (1, 2, 3))
+def _caption(metrics: Metrics, value_range: str) -> str:
+    said = (f"{value_range}_train_image_6_top{rank}" for rank in (1, 2, 3))
     lines = [f"{metrics[f'{key}_class']} {metrics[f'{key}_probability']:.3f}" for key in said]
-    return "\n".join([f"{input_range} input", *lines])
+    return "\n".join([f"{value_range} input", *lines])
 
 
 def cell_name(row: Mapping[str, str]) -> str:
@@ -112,7 +112,7 @@ def cell_name(row: Mapping[str, str]) -> str:
     frozen = "" if int(row["freeze"]) == BACKBONE_LAYERS else f"freeze {row['freeze']}, "
     statistics = row["statistics"]
     kind = statistics if statistics.startswith("momentum") else f"{statistics} statistics"
-    return f"{frozen}{row['input_range']} input, {kind}"
+    return f"{frozen}{row['value_range']} input, {kind}"
 
 
 def _draw_diagnose(results: Path, plots: Path) -> None:
@@ -133,7 +133,7 @@ def _draw_diagnose(results: Path, plots: Path) -> None:
 
 
 def _draw_mode(
-    results: Path, plots: Path, mode: str, metrics: Metrics, answers: Answers, test: Images
+    results: Path, plots: Path, mode: str, metrics: Metrics, answers: TestPredictions, test: Images
 ) -> None:
     _copy(results, plots, HISTORY)
     curves = [
@@ -155,7 +155,7 @@ def _draw_mode(
     _draw_mistakes(plots, mode, answers, test)
 
 
-def _draw_mistakes(plots: Path, mode: str, answers: Answers, test: Images) -> None:
+def _draw_mistakes(plots: Path, mode: str, answers: TestPredictions, test: Images) -> None:
     """Show the wrong answers that the saved model is surest of."""
     wrong = np.flatnonzero(~answers.correct[0])
     surest = wrong[np.argsort(-answers.confidence[0][wrong], kind="stable")][:MISTAKES]
@@ -175,7 +175,7 @@ def _draw_mistakes(plots: Path, mode: str, answers: Answers, test: Images) -> No
     figures.captioned_images(plots / "mistakes.png", list(pictures), captions, title)
 
 
-def _draw_comparison(plots: Path, answers: Mapping[str, Answers]) -> None:
+def _draw_comparison(plots: Path, answers: Mapping[str, TestPredictions]) -> None:
     """Write what needs all modes: differences, classes, calibration."""
     write_csv(
         plots / "differences.csv",
@@ -207,13 +207,13 @@ def _draw_comparison(plots: Path, answers: Mapping[str, Answers]) -> None:
 
 
 def _write_before_after(
-    results: Path, plots: Path, answers: Mapping[str, Answers], test: Images
+    results: Path, plots: Path, answers: Mapping[str, TestPredictions], test: Images
 ) -> None:
     """Write what each model says of the first test image of each class that ResNet50 named."""
     named = [
         row
         for row in read_csv(results / "baseline" / PREDICTIONS)
-        if row["rank"] == "1" and row["input_range"] == "byte"
+        if row["rank"] == "1" and row["value_range"] == "0-255"
     ]
     before = {int(row["test_image"]): row["imagenet_class"] for row in named}
     rows_of = {int(position): row for row, position in enumerate(test.positions)}

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 
-from thaw.config.params import BACKBONE_LAYERS, load_params
+from thaw.config.fields import BACKBONE_LAYERS
+from thaw.config.load import load_params
 from thaw.data.fashion_mnist import CLASS_NAMES, FILES
 from thaw.data.images import open_images
 from thaw.findings.evaluation import key

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.config.params import BACKBONE_LAYERS, INPUT_RANGES, TRAIN_IMAGES
+from thaw.config.fields import BACKBONE_LAYERS, TRAIN_IMAGES, VALUE_RANGES
 from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.data.images import Images
 from thaw.findings.evaluation import CALIBRATION_BINS, key, reliability, wilson_interval
@@ -37,14 +37,14 @@ LIMITS = {
     r".*_(loss|shift|deviation)": (0, math.inf),
     r"(.*_)?(train|validation)_images": (1, TRAIN_IMAGES),
     r"epochs|seeds|images_seen|(.*_)?(test|zero_shot)_images": (1, math.inf),
-    r"head_start_epochs|parameters\w*|training_multiplications": (0, math.inf),
+    r"head_warmup_epochs|parameters\w*|training_macs": (0, math.inf),
     r"layers_frozen": (0, BACKBONE_LAYERS),
 }
 """The least and the most that metrics of such names can be."""
 
 
 @dataclass(frozen=True)
-class Answers:
+class TestPredictions:
     """What a mode's models say of the test images; the first row is the saved model's.
 
     Attributes:
@@ -64,7 +64,7 @@ class Answers:
         return self.predicted == self.actual
 
 
-def load(root: Path, test: Images) -> tuple[dict[str, Metrics], dict[str, Answers]]:
+def load(root: Path, test: Images) -> tuple[dict[str, Metrics], dict[str, TestPredictions]]:
     """Return the metrics of each of `STAGES` and the answers of each of `MODES`, which agree.
 
     Args:
@@ -94,7 +94,7 @@ def load(root: Path, test: Images) -> tuple[dict[str, Metrics], dict[str, Answer
     return metrics, answers
 
 
-def read_answers(path: Path) -> Answers:
+def read_answers(path: Path) -> TestPredictions:
     """Return predictions.csv as arrays.
 
     Raises:
@@ -117,10 +117,10 @@ def read_answers(path: Path) -> Answers:
     confidence = np.array([[float(row["confidence"]) for row in of] for of in by_seed.values()])
     if not ((confidence >= 0) & (confidence <= 1)).all():
         raise ValueError(f"{path}: probabilities must be from 0 to 1")
-    return Answers(actual[0], predicted, confidence)
+    return TestPredictions(actual[0], predicted, confidence)
 
 
-def _check_images(mode: str, answers: Answers, metrics: Metrics, test: Images) -> None:
+def _check_images(mode: str, answers: TestPredictions, metrics: Metrics, test: Images) -> None:
     """Hold predictions to the images that they are of."""
     count = len(answers.actual)
     if count != metrics["test_images"]:
@@ -170,9 +170,9 @@ def _baseline(metrics: Metrics, folder: Path, test: Images) -> Iterator[tuple[st
     yield "linear_pixels_test_images", len(test)
     yield from _share("linear_pixels_accuracy", metrics, len(test))
     if metrics["has_1000_class_top"]:
-        for input_range in INPUT_RANGES:
+        for value_range in VALUE_RANGES:
             yield from _share(
-                f"{input_range}_zero_shot_accuracy", metrics, metrics["zero_shot_images"]
+                f"{value_range}_zero_shot_accuracy", metrics, metrics["zero_shot_images"]
             )
 
 
@@ -193,12 +193,12 @@ def _cells(rows: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, float]]:
     """Yield each number of cells.csv under its metric's name."""
     for row in rows:
         statistics = row["statistics"].replace(" ", "_").replace(".", "")
-        cell = f"freeze_{row['freeze']}_{row['input_range']}_{statistics}"
+        cell = f"freeze_{row['freeze']}_{row['value_range']}_{statistics}"
         for column in [*row][3:]:
             yield f"{cell}_{column}", float(row[column])
 
 
-def _by_answers(answers: Answers) -> dict[str, float | str]:
+def _by_answers(answers: TestPredictions) -> dict[str, float | str]:
     """Return the metrics that follow from a mode's predictions."""
     right = answers.correct
     found: dict[str, float | str] = {"seeds": len(right), "test_accuracy": float(right[0].mean())}
@@ -219,12 +219,12 @@ def _by_history(rows: Sequence[Mapping[str, str]], metrics: Metrics) -> dict[str
     return {
         "epochs": len(rows),
         "best_epoch": losses.index(min(losses)) + 1,
-        "images_seen": (metrics["head_start_epochs"] + len(rows)) * metrics["train_images"],
+        "images_seen": (metrics["head_warmup_epochs"] + len(rows)) * metrics["train_images"],
         "parameters": metrics["parameters_trainable"] + metrics["parameters_non_trainable"],
     }
 
 
-def _check_derived(mode: str, metrics: Metrics, answers: Answers) -> None:
+def _check_derived(mode: str, metrics: Metrics, answers: TestPredictions) -> None:
     """Hold to what was itself rounded what follows from it."""
     gap = metrics["train_accuracy"] - metrics["validation_accuracy"]
     _hold(mode, metrics, {"generalization_gap": gap}, 3 * ROUNDING)

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from thaw.config import memory
-from thaw.support import versions
+from thaw.support import memory, versions
 from thaw.support.errors import ThawError
 from thaw.support.places import FILE, kind
 from thaw.support.process import alone
@@ -37,8 +36,12 @@ _ENVIRONMENT_ERRORS = {
 }
 
 
-def run(name: str, main: Callable[[], str]) -> None:
+def run(
+    name: str, main: Callable[[], str], memory_needed: Callable[[], float] = lambda: 0.0
+) -> None:
     """Run a stage's `main` and print the summary line that it returns.
+
+    `memory_needed` returns about how many GB the stage takes, 0 where nobody knows.
 
     First the installed versions are held to the locked ones, which the results would name. A
     user's mistake, a full disk or too little memory ends the process with exit code 1 and one
@@ -48,7 +51,7 @@ def run(name: str, main: Callable[[], str]) -> None:
     _open_closed_streams()
     try:
         versions.check(name)
-        needed = _check_memory(name)
+        needed = _check_memory(name, memory_needed())
         with alone(name, PRIVATE / "locks"):
             summary = main()
             seconds = time.monotonic() - start
@@ -66,14 +69,16 @@ def run(name: str, main: Callable[[], str]) -> None:
             raise
         sys.exit(
             f"error in stage {name}: the memory ran out.{needed} End other programs, or take a "
-            f"smaller batch_size, pixels_at_once or image_size. Received: {error}{_way_back()}"
+            f"smaller batch_size, microbatch_pixels or image_size. Received: {error}{_way_back()}"
         )
 
 
-def _check_memory(name: str) -> str:
+def _check_memory(name: str, needed: float) -> str:
     """Return how much memory the stage takes; say it where there is less."""
-    needed, free = memory.balance(name)
-    takes = f" It takes about {needed:.1f} GB; {free:.1f} GB were free." if needed else ""
+    if not needed:
+        return ""
+    free = memory.available()
+    takes = f" It takes about {needed:.1f} GB; {free:.1f} GB were free."
     if free < needed:
         print(
             f"warning: stage {name} may not have enough memory.{takes} If the system ends it for "

@@ -50,12 +50,12 @@ def decide(
     frozen: int,
     images: int,
     training: BackboneTraining,
-    batch_norm: str,
+    frozen_batch_norm: str,
     max_gb: float,
 ) -> Decision:
     """Apply the rule: cache what is exact, fits, and makes the run at least `WORTH` times as fast.
 
-    The gain is counted in multiplications: uncached, every epoch takes the frozen part forward and
+    The gain is counted in macs: uncached, every epoch takes the frozen part forward and
     the rest forward and backward; cached, the frozen part goes forward once.
 
     Args:
@@ -63,11 +63,11 @@ def decide(
         frozen: how many of its first layers are frozen.
         images: that would be cached, training and validation.
         training: how long the run is, and whether it augments.
-        batch_norm: stored or batch, as in params.yaml.
+        frozen_batch_norm: inference or training, as in params.yaml.
         max_gb: the most that may be kept on disk, 10^9 bytes.
 
     """
-    if batch_norm == "batch":
+    if frozen_batch_norm == "training":
         return Decision(False, "frozen layers train on batch statistics: their output changes")
     if training.augment.some:
         return Decision(False, "images are augmented: the frozen layers' output changes")
@@ -96,12 +96,12 @@ def cost(backbone: keras.Model, frozen: int, epochs: int, cached: bool) -> int:
     The thawed part goes forward and backward in every epoch, the frozen one forward, once where
     what it gives is kept.
     """
-    costs = [multiplications(layer) for layer in backbone.layers]
+    costs = [macs(layer) for layer in backbone.layers]
     before, after = sum(costs[:frozen]), (1 + BACKWARD) * sum(costs[frozen:])
     return before * (1 if cached else epochs) + after * epochs
 
 
-def multiplications(layer: keras.layers.Layer) -> int:
+def macs(layer: keras.layers.Layer) -> int:
     """Return those of a convolution for one image; other layers' are few."""
     if not isinstance(layer, keras.layers.Conv2D):
         return 0
@@ -113,12 +113,12 @@ def cached(
     root: Path,
     prefix: keras.Model,
     size: int,
-    input_range: str,
+    value_range: str,
     parts: Mapping[str, Images],
     engine: str,
 ) -> dict[str, Read]:
     """Return what reads `prefix`'s outputs for the images of each part, on disk while it lives."""
-    model = image_model(prefix, size, input_range)
+    model = image_model(prefix, size, value_range)
     network = ready(model, engine)
     shapes = [tuple(output.shape[1:]) for output in model.outputs]
     count = sum(len(images) for images in parts.values())

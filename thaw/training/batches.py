@@ -76,7 +76,7 @@ class Batches:
         if self.seed is not None:
             self.order = np.random.default_rng([self.seed, epoch]).permutation(self.order)
 
-    def feed(self) -> tf.data.Dataset:
+    def to_dataset(self) -> tf.data.Dataset:
         """Return what Keras takes the batches from: the epoch's, anew whenever it begins.
 
         It reads while this object lives, and does not keep it: TensorFlow never lets go of a
@@ -143,7 +143,7 @@ class ArrayBatches(Batches):
         super().start_epoch(epoch)
         self.shared_order.assign(self.order)
 
-    def feed(self) -> tf.data.Dataset:
+    def to_dataset(self) -> tf.data.Dataset:
         """Return a dataset that takes the epoch's order anew whenever it begins.
 
         It calls no Python: TensorFlow would never let go of what it calls, inputs and all.
@@ -171,18 +171,18 @@ def _made_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
     return batches.prefetch(2).with_options(options)
 
 
-def parts_of_a_batch(images: int, side: int, pixels_at_once: int) -> int:
+def parts_of_a_batch(images: int, side: int, microbatch_pixels: int) -> int:
     """Return in how many parts a batch must go through a network to fit into memory.
 
     Args:
         images: in a batch.
         side: of an image, pixels.
-        pixels_at_once: that a part may have; 0 = any number. One image always fits.
+        microbatch_pixels: that a part may have; 0 = any number. One image always fits.
 
     """
-    if not pixels_at_once:
+    if not microbatch_pixels:
         return 1
-    return math.ceil(images / max(1, pixels_at_once // side**2))
+    return math.ceil(images / max(1, microbatch_pixels // side**2))
 
 
 def augmentation(augment: Augment) -> Augmentation | None:

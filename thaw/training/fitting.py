@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
-from thaw.config.params import CLASSES, Fit, HeadStart
+from thaw.config.fields import CLASSES
+from thaw.config.params import Fit, HeadWarmup
 from thaw.support.errors import ThawError
 from thaw.support.stage import GOING_ON, QUIET
 from thaw.training.batches import Batches, plain_errors
@@ -85,7 +86,7 @@ def fit(
     patience: int = 0,
     by: keras.optimizers.Optimizer | None = None,
     label_smoothing: float = 0.0,
-    steps_at_once: int = 1,
+    steps_per_execution: int = 1,
 ) -> History:
     """Fit `model` on the cross-entropy, and leave it with its best epoch's weights.
 
@@ -102,7 +103,7 @@ def fit(
         patience: epochs without a lower validation loss before it ends; 0 = never.
         by: the optimizer; Adam at `training.learning_rate` where it is None.
         label_smoothing: see `cross_entropy`.
-        steps_at_once: that TensorFlow takes before Python comes in again: `HEAD_STEPS` for a head.
+        steps_per_execution: see `keras.Model.compile`; `HEAD_STEPS` for a head.
 
     Returns:
         The loss (nats, penalties included) and accuracy of each epoch on train, as the epoch went,
@@ -113,15 +114,15 @@ def fit(
         Exception: whatever reading a batch raises.
 
     """
-    _compile(model, by or Adam(training.learning_rate), label_smoothing, steps_at_once)
+    _compile(model, by or Adam(training.learning_rate), label_smoothing, steps_per_execution)
     history = kept.resume(model)
     if history.epochs:
         print(f"{GOING_ON} {history.epochs} of {training.epochs}", flush=True)
     if not history.is_over(training.epochs, patience):
         with plain_errors(train, validation):
             model.fit(
-                train.feed(),
-                validation_data=validation.feed(),
+                train.to_dataset(),
+                validation_data=validation.to_dataset(),
                 initial_epoch=history.epochs,
                 epochs=training.epochs,
                 callbacks=[_InOrder(train), _EachEpoch(training, patience, history, kept)],
@@ -132,7 +133,7 @@ def fit(
     return history
 
 
-def start_head(head: keras.Model, features: Batches, start: HeadStart) -> float:
+def warm_up_head(head: keras.Model, features: Batches, start: HeadWarmup) -> float:
     """Fit the head alone, before the backbone thaws (LP-FT: Kumar et al. 2022).
 
     Returns:
@@ -143,9 +144,9 @@ def start_head(head: keras.Model, features: Batches, start: HeadStart) -> float:
 
     """
     alone = uncompiled(head)  # or the whole network's file would hold this optimizer, too
-    _compile(alone, Adam(start.learning_rate), steps_at_once=HEAD_STEPS)
+    _compile(alone, Adam(start.learning_rate), steps_per_execution=HEAD_STEPS)
     history = alone.fit(
-        features.feed(),
+        features.to_dataset(),
         epochs=start.epochs,
         callbacks=[_InOrder(features)],
         shuffle=False,
@@ -154,7 +155,7 @@ def start_head(head: keras.Model, features: Batches, start: HeadStart) -> float:
     loss = float(history.history["loss"][-1])
     if not math.isfinite(loss):
         raise ThawError(
-            f"the head start diverged: its loss is {loss}. Received: head_start.learning_rate "
+            f"the head start diverged: its loss is {loss}. Received: head_warmup.learning_rate "
             f"{start.learning_rate}. Try a tenth of it."
         )
     return loss
@@ -185,13 +186,13 @@ def _compile(
     model: keras.Model,
     by: keras.optimizers.Optimizer,
     label_smoothing: float = 0.0,
-    steps_at_once: int = 1,
+    steps_per_execution: int = 1,
 ) -> None:
     model.compile(
         optimizer=by,
         loss=cross_entropy(label_smoothing),
         metrics=["accuracy"],
-        steps_per_execution=steps_at_once,
+        steps_per_execution=steps_per_execution,
         jit_compile=False,  # XLA makes ResNet50 three to four times slower on a CPU at 32 px
     )
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import keras
 
-from thaw.config.params import BACKBONE_LAYERS, BackboneTraining, Params, Training, load_params
+from thaw.config.fields import BACKBONE_LAYERS
+from thaw.config.load import load_params
+from thaw.config.params import BackboneTraining, Params, Training
 from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.data.images import PARTS, TEST_EXAMPLE, TRAIN_EXAMPLE, Images, open_images, stratified
 from thaw.findings import evaluation
@@ -25,12 +27,12 @@ from thaw.support.runtime import configure, plain_keras
 from thaw.training import activation_cache
 from thaw.training.batches import ArrayBatches, Batches, augmentation, parts_of_a_batch
 from thaw.training.checkpoint import Checkpoint, History, checkpoint, uncompiled
-from thaw.training.fitting import HEAD_STEPS, fit, start_head
+from thaw.training.fitting import HEAD_STEPS, fit, warm_up_head
 from thaw.training.optimizers import optimizer
 
 SHARED = ("seed", "threads", "head")
 """Params that every mode depends on."""
-SEEN_BY_BACKBONE = ("image_size", "input_range", "precision", "pixels_at_once")
+SEEN_BY_BACKBONE = ("image_size", "value_range", "precision", "microbatch_pixels")
 """And those that every mode that trains it does."""
 FEATURE_BATCH = 256
 PREDICTION_COLUMNS = ("seed", "image", "actual", "predicted", "confidence")
@@ -40,7 +42,7 @@ EXAMPLE_NAMES = (f"train_image_{TRAIN_EXAMPLE}", f"test_image_{TEST_EXAMPLE}")
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """A fitted model with all that is reported of it."""
 
     model: keras.Model
@@ -50,12 +52,14 @@ class Trained:
     seed: int
     layers_frozen: int
     kept: Checkpoint
-    multiplications: int
+    macs: int
     """Of the backbone's convolutions, in all of training."""
-    head_start_epochs: int = 0
+    head_warmup_epochs: int = 0
 
 
-def each_seed(train: Callable[[Params], Trained], params: Params, seeds: int) -> Iterator[Trained]:
+def each_seed(
+    train: Callable[[Params], TrainingResult], params: Params, seeds: int
+) -> Iterator[TrainingResult]:
     """Train with `seeds` seeds, from `params.seed` on."""
     for seed in range(params.seed, params.seed + seeds):
         if seeds > 1:
@@ -64,7 +68,7 @@ def each_seed(train: Callable[[Params], Trained], params: Params, seeds: int) ->
         gc.collect()  # Keras' objects hold one another, and with them the run's images or features
 
 
-def train_frozen(root: Path, params: Params) -> Trained:
+def train_frozen(root: Path, params: Params) -> TrainingResult:
     """Fit the head on cached features, and set it on the frozen backbone.
 
     Since the backbone's batch normalisation stays on its stored statistics, this is what fitting
@@ -96,17 +100,17 @@ def train_frozen(root: Path, params: Params) -> Trained:
         kept,
         training.patience,
         label_smoothing=training.label_smoothing,
-        steps_at_once=HEAD_STEPS,
+        steps_per_execution=HEAD_STEPS,
     )
     head = build_head(params.head)
     head.set_weights(quick_head.get_weights())
     parts = {}
     for part, (values, labels) in features.items():
-        in_order = ArrayBatches(values, labels, FEATURE_BATCH).feed()
+        in_order = ArrayBatches(values, labels, FEATURE_BATCH).to_dataset()
         parts[part] = Predictions(labels, head.predict(in_order, verbose=0))
-    model = backbone.image_model(base, params.image_size, params.input_range, head)
+    model = backbone.image_model(base, params.image_size, params.value_range, head)
     cost = len(features["train"][1]) * activation_cache.cost(base, BACKBONE_LAYERS, 1, cached=True)
-    return Trained(model, history, parts, source, params.seed, BACKBONE_LAYERS, kept, cost)
+    return TrainingResult(model, history, parts, source, params.seed, BACKBONE_LAYERS, kept, cost)
 
 
 def _asked(params: Params, shared: Iterable[str], training: Training) -> dict[str, Any]:
@@ -122,10 +126,10 @@ def fine_tune(
     stage: str,
     training: BackboneTraining,
     freeze: int | str = 0,
-    batch_norm: str = "stored",
+    frozen_batch_norm: str = "inference",
     cache_gb: float = 0.0,
     engine: str = "keras",
-) -> Trained:
+) -> TrainingResult:
     """Fit the head and the backbone above its first `freeze` layers.
 
     Args:
@@ -134,7 +138,7 @@ def fine_tune(
         stage: whose checkpoint it is.
         training: how it is fitted.
         freeze: layers, or through which block.
-        batch_norm: what frozen batch normalisation does in training: see `backbone`.
+        frozen_batch_norm: what frozen batch normalisation does in training: see `backbone`.
         cache_gb: most disk that the frozen layers' output may take: see `activation_cache`.
         engine: what computes that output: see `thaw.network.inference`.
 
@@ -151,30 +155,35 @@ def fine_tune(
     images["train"] = images["train"].sample(training.images, params.seed)
     fitted = {part: images[part] for part in ("train", "validation")}
     batch = min(training.batch_size, len(images["train"]))
-    at_once = params.pixels_at_once if frozen < BACKBONE_LAYERS else 0  # a head alone is small
+    at_once = params.microbatch_pixels if frozen < BACKBONE_LAYERS else 0  # a head alone is small
     split_in = _parts(batch, size, at_once, params.precision)
     # It is of a step: every part of one updates the running statistics.
     backbone.set_batch_norm_momentum(base, training.batch_norm_momentum ** (1 / split_in))
-    if training.head_start.epochs:
-        _start_head(
-            backbone.image_model(base, size, params.input_range),
+    if training.head_warmup.epochs:
+        _warm_up_head(
+            backbone.image_model(base, size, params.value_range),
             head,
             images["train"],
             training,
             params.seed,
         )
     decision = activation_cache.decide(
-        base, frozen, sum(map(len, fitted.values())), training, batch_norm, cache_gb
+        base, frozen, sum(map(len, fitted.values())), training, frozen_batch_norm, cache_gb
     )
     print(f"frozen layers' output: {decision}", flush=True)
-    if batch_norm == "batch":
+    if frozen_batch_norm == "training":
         base = backbone.with_batch_statistics(base)
-    model = backbone.image_model(base, size, params.input_range, head)
+    model = backbone.image_model(base, size, params.value_range, head)
     kept = checkpoint(
         root,
         f"{stage}-{params.seed}",
         _asked(params, (*SHARED, *SEEN_BY_BACKBONE), training)
-        | {"freeze": freeze, "batch_norm": batch_norm, "cached": decision.cache, "engine": engine},
+        | {
+            "freeze": freeze,
+            "frozen_batch_norm": frozen_batch_norm,
+            "cached": decision.cache,
+            "engine": engine,
+        },
         [root / "data/weights" / weights.WEIGHTS_FILE, images["train"].path],
     )
     part = model
@@ -183,7 +192,7 @@ def fine_tune(
     if decision.cache:
         prefix, suffix = backbone.split(base, frozen)
         part = keras.Model(suffix.inputs, head(suffix.output), name="suffix")
-        read = activation_cache.cached(root, prefix, size, params.input_range, fitted, engine)
+        read = activation_cache.cached(root, prefix, size, params.value_range, fitted, engine)
     train = Batches(
         read["train"],
         fitted["train"].labels,
@@ -206,40 +215,40 @@ def fine_tune(
     cost = len(images["train"]) * activation_cache.cost(
         base, frozen, history.epochs, decision.cache
     )
-    start = training.head_start.epochs
+    start = training.head_warmup.epochs
     if start:  # on features that are computed once
         cost += len(images["train"]) * activation_cache.cost(base, BACKBONE_LAYERS, 1, cached=True)
-    return Trained(model, history, parts, source, params.seed, frozen, kept, cost, start)
+    return TrainingResult(model, history, parts, source, params.seed, frozen, kept, cost, start)
 
 
-def _parts(batch: int, size: int, pixels_at_once: int, precision: str) -> int:
+def _parts(batch: int, size: int, microbatch_pixels: int, precision: str) -> int:
     """Return in how many parts a batch of images goes through the network; say so where it does.
 
     Raises:
         ThawError: in float16: Keras leaves out gradients that overflow, and would mix batches.
 
     """
-    parts = parts_of_a_batch(batch, size, pixels_at_once)
+    parts = parts_of_a_batch(batch, size, microbatch_pixels)
     if parts == 1:
         return 1
     if precision == "mixed_float16":
         raise ThawError(
             f"mixed_float16 takes no batch in parts, and {batch} images of {size} px need {parts}. "
-            f"Received: pixels_at_once {pixels_at_once:,}. Allowed: {batch * size**2:,} or more, 0 "
-            "(no limit), or a smaller batch_size; or -S precision=mixed_bfloat16."
+            f"Received: microbatch_pixels {microbatch_pixels:,}. Allowed: {batch * size**2:,} or "
+            "more, 0 (no limit), or a smaller batch_size; or -S precision=mixed_bfloat16."
         )
     print(f"batches of {batch} images go through in {parts} parts", flush=True)
     return parts
 
 
-def _start_head(
+def _warm_up_head(
     features: keras.Model, head: keras.Model, images: Images, training: BackboneTraining, seed: int
 ) -> None:
     """Fit the head on what the backbone gives before it thaws; say how far that came."""
     pooled = predict(features, images)
     batches = ArrayBatches(pooled, images.labels, training.batch_size, seed)
-    loss = start_head(head, batches, training.head_start)
-    print(f"head start: {training.head_start.epochs} epochs, loss {loss:.4f}", flush=True)
+    loss = warm_up_head(head, batches, training.head_warmup)
+    print(f"head start: {training.head_warmup.epochs} epochs, loss {loss:.4f}", flush=True)
 
 
 def load_classifier(mode: str, root: Path = Path()) -> keras.Model:
@@ -261,7 +270,7 @@ def load_classifier(mode: str, root: Path = Path()) -> keras.Model:
     with plain_keras():
         network = weights.resnet50(params.image_size, top=False)
         head = build_head(params.head)
-        model = backbone.image_model(network, params.image_size, params.input_range, head)
+        model = backbone.image_model(network, params.image_size, params.value_range, head)
     path = root / f"data/models/{mode}.weights.h5"
     try:
         model.load_weights(check_input(path))
@@ -273,7 +282,7 @@ def load_classifier(mode: str, root: Path = Path()) -> keras.Model:
     return model
 
 
-def metrics_of(trained: Trained) -> Metrics:
+def metrics_of(trained: TrainingResult) -> Metrics:
     """Return what `metrics/{mode}.json` holds of one run."""
     total = trained.model.count_params()
     trainable = sum(math.prod(weight.shape) for weight in trained.model.trainable_weights)
@@ -286,23 +295,23 @@ def metrics_of(trained: Trained) -> Metrics:
             "parameters_non_trainable": total - trainable,
             "epochs": trained.history.epochs,
             "best_epoch": trained.history.best_epoch,
-            "head_start_epochs": trained.head_start_epochs,
-            "images_seen": (trained.head_start_epochs + trained.history.epochs)
+            "head_warmup_epochs": trained.head_warmup_epochs,
+            "images_seen": (trained.head_warmup_epochs + trained.history.epochs)
             * len(trained.parts["train"].labels),
-            "training_multiplications": trained.multiplications,
+            "training_macs": trained.macs,
             "weights": trained.source.name,
             "layers_frozen": trained.layers_frozen,
         }
     )
 
 
-def write_results(root: Path, mode: str, runs: Iterable[Trained]) -> str:
+def write_results(root: Path, mode: str, runs: Iterable[TrainingResult]) -> str:
     """Write a mode's results, forget its checkpoints; return a line about it.
 
     Model, history and metrics are the first run's; the metrics add how accuracy spreads over the
     seeds.
     """
-    every: list[Trained] = []
+    every: list[TrainingResult] = []
     for run in runs:  # of all but the first, the model is let go
         every.append(replace(run, model=every[0].model) if every else run)
     trained = every[0]

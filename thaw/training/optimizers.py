@@ -5,7 +5,8 @@ import tensorflow as tf
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
-from thaw.config.params import BLOCKS_PER_STAGE, BackboneTraining
+from thaw.config.fields import BLOCKS_PER_STAGE
+from thaw.config.params import BackboneTraining
 
 
 class Adam(keras.optimizers.Adam):
@@ -86,7 +87,7 @@ def _adam(rate: float | LearningRateSchedule, parts: int) -> Adam:
 def optimizer(training: BackboneTraining, steps: int, parts: int = 1) -> keras.optimizers.Optimizer:
     """Return Adam, its rate the lower the earlier a layer stands (Howard & Ruder 2018).
 
-    Each of ResNet50's stages, conv5 to conv1, learns at `rate_decay` times the rate of what comes
+    Each of ResNet50's stages, conv5 to conv1, learns at `layer_decay` times the rate of what comes
     after it; the head at `learning_rate`.
 
     Args:
@@ -96,10 +97,10 @@ def optimizer(training: BackboneTraining, steps: int, parts: int = 1) -> keras.o
 
     """
     adam = _adam(rate_schedule(training, steps), parts)
-    if training.rate_decay == 1:
+    if training.layer_decay == 1:
         return adam
     by_variable = keras.optimizers.OptimizerMap(adam)
     for depth, stage in enumerate(reversed(("conv1", *BLOCKS_PER_STAGE)), 1):
-        rate = rate_schedule(training, steps, training.rate_decay**depth)
+        rate = rate_schedule(training, steps, training.layer_decay**depth)
         by_variable[rf"(.*/)?{stage}_.*"] = _adam(rate, parts)
     return keras.optimizers.MultiOptimizer(by_variable)

@@ -1,0 +1,80 @@
+"""What an entry of params.yaml may be, said once: for pydantic, and in words for the user."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
+"""How many there are in Fashion-MNIST."""
+CLASSES = 10
+BACKBONE_LAYERS = 175
+"""Layers of Keras' ResNet50 below its pooling: what `freeze` counts."""
+BLOCKS_PER_STAGE = {"conv2": 3, "conv3": 4, "conv4": 6, "conv5": 3}
+"""Residual blocks of each stage (He et al. 2015, table 1, the 50-layer column)."""
+BLOCKS = (
+    "conv1",
+    *BLOCKS_PER_STAGE,
+    *(f"{stage}_block{n + 1}" for stage, count in BLOCKS_PER_STAGE.items() for n in range(count)),
+)
+VALUE_RANGES = ("0-255", "0-1")
+SCHEDULES = ("constant", "cosine")
+ENGINES = ("openvino", "keras")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+FROZEN_BATCH_NORMS = ("inference", "training")
+WEIGHT_SOURCES = ("imagenet", "bundled", "random")
+
+
+def _freeze(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= BACKBONE_LAYERS:
+        return value
+    if isinstance(value, str) and value in BLOCKS:
+        return value
+    raise ValueError("neither a number of layers nor a block")
+
+
+def _known_weights(value: object) -> object:
+    if isinstance(value, str) and (value in WEIGHT_SOURCES or value.endswith((".h5", ".keras"))):
+        return value
+    raise ValueError("neither a source nor a file")
+
+
+def integer(low: int, high: int, unit: str = "") -> Any:
+    """Describe a field that takes whole numbers only: not 5.0, not "5", not true."""
+    allowed = f"an integer from {low:,} to {high:,}{unit}"
+    return Field(strict=True, ge=low, le=high, description=allowed)
+
+
+def real(
+    description: str,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+) -> Any:
+    """Describe a field that takes finite numbers within these bounds."""
+    return Field(allow_inf_nan=False, description=description, gt=gt, ge=ge, lt=lt, le=le)
+
+
+def some_images() -> Any:
+    """Describe a field that takes a number of training images which leaves some of each class."""
+    return integer(CLASSES, TRAIN_IMAGES - CLASSES, " images")
+
+
+def fraction() -> Any:
+    """Describe a field that takes a share of something."""
+    return real("a number from 0 to below 1", ge=0, lt=1)
+
+
+def choice(*values: str) -> Any:
+    """Describe a field that takes one of these words."""
+    return Field(description=" or ".join(values))
+
+
+FREEZE_WORDS = (
+    f"an integer from 0 to {BACKBONE_LAYERS} layers, or a block: conv1 to conv5, "
+    "conv2_block1 to conv5_block3"
+)
+Freeze = Annotated[int | str, BeforeValidator(_freeze)]
+Weights = Annotated[str, BeforeValidator(_known_weights)]
+Number = Annotated[float, Field(strict=True)]
+Units = Annotated[int, Field(strict=True, ge=1, le=8192)]
