@@ -24,10 +24,10 @@ from thaw.config.fields import BACKBONE_LAYERS
 from thaw.config.load import load_params
 from thaw.config.params import Params
 from thaw.data import fashion_mnist, images
-from thaw.network import backbone, features, heads, inference
-from thaw.support.runtime import configure
+from thaw.network import backbone, heads, inference, predictions
+from thaw.network.faster import Adam
+from thaw.support.runtime import set_up
 from thaw.training import activation_cache, batches, fitting
-from thaw.training.optimizers import Adam
 
 FROZEN_EPOCHS, PARTIAL_EPOCHS = 50, 10
 PARTIAL_FREEZE = "conv4"
@@ -81,7 +81,7 @@ def extract(size: int, way: str, count: int) -> Job:
         return network
 
     def work(network: inference.Network) -> None:
-        for _ in features.predict_batches(network, some):
+        for _ in predictions.predict_batches(network, some):
             pass
 
     return Job(start, work)
@@ -104,7 +104,7 @@ def network(
     params: Params, freeze: int | str, *, plain: bool
 ) -> tuple[keras.Model, keras.Model, int]:
     """Return backbone, as it comes or as thaw trains it, head, and how many layers are frozen."""
-    base, head = backbone.feature_model(32, "0-255")[0], heads.build_head(params.head)
+    base, head = backbone.feature_model(32, "0-255")[0], heads.build_head(params.head, seed=0)
     base = base if plain else backbone.for_training(base)
     count = backbone.freeze_count(base, freeze)
     backbone.freeze_first(base, count)
@@ -145,11 +145,11 @@ def frozen(way: str, count: int, epochs: int) -> Job:
     some = load(32, count)
     model = backbone.feature_model(32, "0-255")[1]
     head = compiled(
-        heads.build_head(params.head, quick=True), steps_per_execution=fitting.HEAD_STEPS
+        heads.build_head(params.head, seed=0, fast=True), steps_per_execution=fitting.HEAD_STEPS
     )
 
     def fit(engine: inference.Network, part: images.Images, run_epochs: int) -> None:
-        values = np.concatenate([out for (out,) in features.predict_batches(engine, part)])
+        values = np.concatenate([out for (out,) in predictions.predict_batches(engine, part)])
         each = batches.ArrayBatches(values, part.labels, batch, 0)
         head.fit(each.to_dataset(), epochs=run_epochs, shuffle=False, verbose=0)
 
@@ -168,7 +168,7 @@ def partial(way: str, count: int, epochs: int) -> Job:
     if way == "naive":
         return naive_fit(params, PARTIAL_FREEZE, count, batch, epochs, PARTIAL_EPOCHS)
     base, head, cut = network(params, PARTIAL_FREEZE, plain=False)
-    prefix, suffix = backbone.split(base, cut)
+    prefix, suffix = backbone.split_at(base, cut)
     model = compiled(keras.Model(suffix.inputs, head(suffix.output)))
     some = load(32, count)
 
@@ -297,7 +297,7 @@ def job(case: str, way: str, size: Size) -> Job:
 
 def main(case: str, way: str, size: str) -> None:
     """Measure and print."""
-    configure(seed=0, threads=load_params(ROOT).threads)
+    set_up(load_params(ROOT).threads)
     measured = job(case, way, SIZES[size])
     begin = time.perf_counter()
     made = measured.start()

@@ -30,8 +30,8 @@ from benchmarks.apart import ROOT, machine, run_apart
 from benchmarks.cases import load
 from thaw.config.load import load_params
 from thaw.network import backbone, inference
-from thaw.support.runtime import configure
-from thaw.training import activation_cache
+from thaw.support.runtime import set_up
+from thaw.training import costs
 
 SWEEP = {
     32: {
@@ -117,7 +117,7 @@ def product_speed() -> float:
 def measure(side: int, engine: str, batch: int) -> dict[str, float]:
     """Return images/s, how far features are from Keras', arithmetic a second and a product's."""
     threads = load_params(ROOT).threads
-    configure(seed=0, threads=threads)
+    set_up(threads)
     product = product_speed()
     base, model = backbone.feature_model(side, "0-255")
     images = load(side, 4096 if side == 32 else 64).batch(slice(None))
@@ -133,7 +133,7 @@ def measure(side: int, engine: str, batch: int) -> dict[str, float]:
     expected = model.predict(some, verbose=0)
     distance = np.linalg.norm(np.concatenate(outputs)[: len(some)] - expected, axis=1)
     off = float((distance / np.linalg.norm(expected, axis=1)).max())
-    arithmetic = 2e-9 * sum(map(activation_cache.macs, base.layers))
+    arithmetic = 2e-9 * sum(map(costs.macs, base.layers))
     return {
         "images_per_second": best,
         "off": off,

@@ -35,12 +35,12 @@ def measure(count: int, side: int) -> dict[str, float]:
     from thaw.config.load import load_params
     from thaw.data import fashion_mnist, images
     from thaw.network import backbone, features, heads
-    from thaw.support.runtime import configure
+    from thaw.support.runtime import set_up
     from thaw.training import batches, fitting
     from thaw.training.checkpoint import Checkpoint
 
     params = load_params(ROOT)
-    configure(seed=0, threads=params.threads)
+    set_up(params.threads)
     gray, _ = fashion_mnist.load(ROOT / "data/raw")
     _, model = backbone.feature_model(side, "0-255")
     with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
@@ -56,7 +56,7 @@ def measure(count: int, side: int) -> dict[str, float]:
         settings = params.train_frozen.model_copy(update={"epochs": EPOCHS})
         kept = Checkpoint(folder / "checkpoint")
         first = batches.ArrayBatches(values[:1000], labels[:1000], 256)
-        head = heads.build_head(params.head, quick=True)
+        head = heads.build_head(params.head, seed=0, fast=True)
         fitting.fit(head, each, first, settings, kept, steps_per_execution=fitting.HEAD_STEPS)
         trained = time.perf_counter()
         disk = (folder / "features.h5").stat().st_size

@@ -28,16 +28,18 @@ from pretrain.settings import FOLDER, HERE, LARGE, SIDES, SMALL, Settings, load_
 from pretrain.teacher import Teacher
 from thaw.config.load import load_params
 from thaw.config.params import Params
+from thaw.config.stages import TrainFullConfig
 from thaw.data.images import open_images
 from thaw.findings import evaluation, imagenet
 from thaw.findings.evaluation import Metrics
-from thaw.network import bundled, features, weights
+from thaw.network import bundled, weights
 from thaw.network.backbone import feature_model, image_model
+from thaw.network.predictions import predict
 from thaw.report import canvas, figures
 from thaw.support.files import read_csv, write_csv, write_json
-from thaw.support.runtime import configure
+from thaw.support.runtime import set_up
 from thaw.support.stage import run
-from thaw.training import modes
+from thaw.training.fine_tune import fine_tune
 
 ROOT = HERE.parent
 PROBE_IMAGES = 10_000
@@ -52,7 +54,7 @@ NAMED_CLIPART = 24
 def main() -> str:
     """Measure and write."""
     settings, params = load_settings(), load_params(ROOT)
-    configure(params.seed, params.threads)
+    set_up(params.threads)
     networks = {
         "float32": load_layers(FOLDER / "student.npz"),
         "bundled": bundled.read(),
@@ -100,7 +102,7 @@ def _probe(layers: Layers, side: int, params: Params) -> Metrics:
     parts = {}
     for part, count in (("train", PROBE_IMAGES), ("validation", 0), ("test", 0)):
         images = open_images(ROOT / "data/images", side, part).sample(count, params.seed)
-        parts[part] = features.predict(model, images, params.engine), images.labels
+        parts[part] = predict(model, images, params.engine), images.labels
     models = [
         make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=300, tol=1e-3)).fit(
             *parts["train"]
@@ -126,9 +128,9 @@ def _fine_tuned(layers: Layers, params: Params, seeds: Sequence[int]) -> Metrics
         weights.save(root / "data/weights", network, weights.Source("evaluated", top=True))
         for seed in seeds:
             seeded = params.model_copy(update={"seed": seed})
-            trained = modes.fine_tune(root, seeded, "evaluate", params.train_full)
-            accuracies.append(evaluation.accuracy(trained.parts["test"]))
-            trained.kept.clear()
+            trained = fine_tune(root, TrainFullConfig.of(seeded))
+            accuracies.append(evaluation.accuracy(trained.predictions["test"]))
+            trained.checkpoint.clear()
     metrics: Metrics = {
         f"accuracy_seed_{seed}": value for seed, value in zip(seeds, accuracies, strict=True)
     }

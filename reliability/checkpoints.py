@@ -28,8 +28,9 @@ import numpy as np
 
 from thaw.config.fields import CLASSES
 from thaw.config.params import Fit, Head
+from thaw.network.faster import Adam
 from thaw.network.heads import FEATURES, build_head
-from thaw.support.runtime import configure
+from thaw.support.runtime import set_up
 from thaw.training.batches import ArrayBatches
 from thaw.training.checkpoint import (
     BEST,
@@ -39,10 +40,9 @@ from thaw.training.checkpoint import (
     MANIFEST,
     STARTS_OVER,
     Checkpoint,
-    checkpoint,
+    open_checkpoint,
 )
 from thaw.training.fitting import fit
-from thaw.training.optimizers import Adam
 
 RATE, EPOCHS_BEFORE, EPOCHS = 0.05, 2, 3
 OUTCOMES = ("noticed", "harmless", "silent", "traceback")
@@ -70,7 +70,7 @@ class Expected(NamedTuple):
 def new_model() -> keras.Model:
     """Return a head in its first state, compiled."""
     keras.utils.set_random_seed(0)
-    model = build_head(Head(units=(16,), dropout=0.3, l2=1e-4), quick=True)
+    model = build_head(Head(units=(16,), dropout=0.3, l2=1e-4), seed=0, fast=True)
     model.compile(Adam(RATE))
     return model
 
@@ -201,7 +201,7 @@ def outcome(place: Checkpoint, expected: Expected, to_its_end: bool) -> str:
     said = io.StringIO()
     try:
         with redirect_stdout(said):
-            again = checkpoint(place.folder.parents[3], place.folder.parent.name, {}, [])
+            again = open_checkpoint(place.folder.parents[3], place.folder.parent.name, {}, [])
             assert again == place, "thaw's code must not change while this runs"
             taken = train(new_model(), again, EPOCHS) if to_its_end else take_up(again)
     except Exception:
@@ -217,7 +217,7 @@ def outcome(place: Checkpoint, expected: Expected, to_its_end: bool) -> str:
 
 def results(root: Path, times: int, seed: int) -> Iterator[tuple[str, str, Counter[str]]]:
     """Damage a checkpoint in `root` in every way; yield the outcomes of each file and kind."""
-    place, other = (checkpoint(root / name, "frozen", {}, []) for name in ("run", "other"))
+    place, other = (open_checkpoint(root / name, "frozen", {}, []) for name in ("run", "other"))
     other = Checkpoint(other.folder.with_name("0" * 16))
     first = (*state(new_model()), repr(place.resume(new_model())).encode())
     whole = root / "whole"
@@ -246,7 +246,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the offsets")
     options = parser.parse_args()
     os.environ["THAW_QUIET"] = "1"
-    configure(seed=0, threads=2)
+    set_up(2)
     total: Counter[str] = Counter()
     print("| File | Damage | Tried | Noticed | Harmless | Silent | Tracebacks |")
     print("|---|---|---|---|---|---|---|")

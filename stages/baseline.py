@@ -16,16 +16,16 @@ from thaw.data.images import SMALL, Images, open_images
 from thaw.findings import baseline, evaluation
 from thaw.network import weights
 from thaw.network.backbone import image_model
-from thaw.network.features import predict
+from thaw.network.predictions import predict
 from thaw.support.files import atomic_folder, write_csv, write_json
-from thaw.support.runtime import configure
+from thaw.support.runtime import set_up
 from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
     params = load_params(root)
-    configure(params.seed, params.threads)
+    set_up(params.threads)
     source = weights.load_source(root / "data/weights")
     images = root / "data/images"
     size = params.baseline.image_size

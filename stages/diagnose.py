@@ -13,7 +13,7 @@ from thaw.config.stages import DiagnoseConfig
 from thaw.findings.diagnosis import Cell, CellResult, diagnose
 from thaw.support.files import atomic_folder, write_csv, write_json
 from thaw.support.stage import run
-from thaw.training.checkpoint import HISTORY_COLUMNS
+from thaw.training.history import HISTORY_COLUMNS
 
 CELL = ("freeze", "value_range", "statistics")
 COLUMNS = (*CELL, "train_accuracy", "validation_accuracy", "validation_loss", "statistics_shift")

@@ -11,14 +11,14 @@ from thaw.config.stages import FeaturesConfig
 from thaw.data.images import PARTS, open_images
 from thaw.network import features, weights
 from thaw.network.backbone import feature_model
-from thaw.support.runtime import configure
+from thaw.support.runtime import set_up
 from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
     config = FeaturesConfig.load(root)
-    configure(seed=0, threads=config.threads)  # nothing is drawn: another seed changes nothing
+    set_up(config.threads)
     backbone, model = feature_model(config.image_size, config.value_range)
     source = weights.load(root / "data/weights", backbone)
     images = {part: open_images(root / "data/images", config.image_size, part) for part in PARTS}

@@ -2,23 +2,26 @@
 
 Reads   data/features/  features (n, 2048) float32, labels (n,) int64
         data/weights/
-Writes  data/models/frozen.weights.h5  metrics/frozen.json  data/results/frozen/
+Writes  data/models/frozen/  metrics/frozen.json  data/results/frozen/
 """
 
 from functools import partial
 from pathlib import Path
 
-from thaw.config.load import load_params
 from thaw.config.stages import TrainFrozenConfig
+from thaw.findings.classifier_results import write_results
+from thaw.support.runtime import set_up
 from thaw.support.stage import run
-from thaw.training.modes import each_seed, train_frozen, write_results
+from thaw.training.frozen import train_frozen
+from thaw.training.result import each_seed
 
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
-    params = load_params(root)
-    runs = each_seed(partial(train_frozen, root), params, params.train_frozen.seeds)
-    return write_results(root, "frozen", runs)
+    config = TrainFrozenConfig.load(root)
+    set_up(config.threads)
+    results = each_seed(partial(train_frozen, root), config, config.train_frozen.seeds)
+    return write_results(root, "frozen", config, results)
 
 
 if __name__ == "__main__":

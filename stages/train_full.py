@@ -1,24 +1,26 @@
 """Stage train-full: all of ResNet50 and the head, end to end, by default on few images.
 
 Reads   data/images/  data/weights/
-Writes  data/models/full.weights.h5  metrics/full.json  data/results/full/
+Writes  data/models/full/  metrics/full.json  data/results/full/
 """
 
 from functools import partial
 from pathlib import Path
 
-from thaw.config.load import load_params
 from thaw.config.stages import TrainFullConfig
+from thaw.findings.classifier_results import write_results
+from thaw.support.runtime import set_up
 from thaw.support.stage import run
-from thaw.training.modes import each_seed, fine_tune, write_results
+from thaw.training.fine_tune import fine_tune
+from thaw.training.result import each_seed
 
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
-    params = load_params(root)
-    training = params.train_full
-    train = partial(fine_tune, root, stage="train-full", training=training)
-    return write_results(root, "full", each_seed(train, params, training.seeds))
+    config = TrainFullConfig.load(root)
+    set_up(config.threads, config.precision)
+    results = each_seed(partial(fine_tune, root), config, config.train_full.seeds)
+    return write_results(root, "full", config, results)
 
 
 if __name__ == "__main__":

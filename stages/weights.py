@@ -7,15 +7,15 @@ from pathlib import Path
 
 from thaw.config.stages import WeightsConfig
 from thaw.network import sources, weights
-from thaw.support.runtime import configure
+from thaw.support.runtime import set_up
 from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
     config = WeightsConfig.load(root)
-    configure(config.seed, config.threads)
-    model, source = sources.obtain(config.weights, root)
+    set_up(config.threads)
+    model, source = sources.obtain(config.weights, root, config.seed)
     weights.save(root / "data/weights", model, source)
     top = "with" if source.top else "without"
     return f"ResNet50, {source.name}, {top} its 1000-class top"

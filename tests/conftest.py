@@ -25,12 +25,12 @@ from playwright.sync_api import Browser, sync_playwright
 from thaw.config.params import Params
 from thaw.data.fashion_mnist import GrayImages
 from thaw.data.mirrors import FOLDER_VARIABLE
-from thaw.support.runtime import configure
+from thaw.support.runtime import set_up
 from thaw.support.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[1]
 # As every stage does first; TensorFlow takes its thread pools from the first that asks.
-configure(seed=0, threads=2)
+set_up(threads=2)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from conftest import ROOT, gray_images
+from thaw.training.modes import PREDICTION_COLUMNS
 
 from study.__main__ import load_sets, table
 from thaw.config.params import Params
@@ -14,7 +15,6 @@ from thaw.findings.evaluation import key, reliability, wilson_interval
 from thaw.report import drawing
 from thaw.report.results import MODES
 from thaw.support.files import write_csv, write_json
-from thaw.training.modes import PREDICTION_COLUMNS
 
 
 def scores(accuracy: float, low: float, high: float) -> dict[str, float | int]:

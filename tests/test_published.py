@@ -43,7 +43,7 @@ def keras_mirror(
 def test_imagenet_is_fetched_once_and_then_found_offline(
     keras_mirror: Server, network: keras.Model
 ) -> None:
-    model, source = sources.obtain("imagenet", Path())
+    model, source = sources.obtain("imagenet", Path(), seed=0)
     assert source == weights.Source("imagenet", top=True)
     assert equal(model, network)
     assert len(keras_mirror.asked) == 1

@@ -24,7 +24,7 @@ from thaw.network import backbone, inference, weights
 from thaw.network.heads import build_head
 from thaw.support.errors import ThawError
 from thaw.support.files import atomic_file, sha256
-from thaw.support.runtime import configure, plain_keras
+from thaw.support.runtime import plain_keras, set_up
 from thaw.training import modes
 from thaw.training.batches import Batches
 from thaw.training.checkpoint import Checkpoint
@@ -110,7 +110,7 @@ def test_what_is_built_for_others_does_not_hang_on_their_keras() -> None:
         assert keras.config.dtype_policy().name == "mixed_float16"
         assert keras.config.image_data_format() == "channels_first"
     finally:
-        configure(seed=0, threads=2)
+        set_up(threads=2)
 
 
 def test_files_are_read_where_nothing_can_be_locked(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_classifier_answers_alike_in_a_notebook_of_another_precision(
         keras.config.set_image_data_format("channels_first")
         loaded = modes.load_classifier("full", tmp_path)
     finally:
-        configure(seed=0, threads=2)
+        set_up(threads=2)
     expected = model.predict_on_batch(images)
     np.testing.assert_array_equal(loaded.predict_on_batch(images), expected)
 
@@ -169,7 +169,7 @@ def test_half_precision_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None
         trained(2, "cut")
         resumed, history = trained(4, "cut")
     finally:
-        configure(seed=0, threads=2)
+        set_up(threads=2)
     assert history == expected
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -10,7 +10,7 @@ from small_net import FEATURES, LABELS, batches, network, others, settings
 
 from thaw.config.params import HeadWarmup, Params
 from thaw.support.errors import ThawError
-from thaw.support.runtime import configure
+from thaw.support.runtime import set_up
 from thaw.training.batches import ArrayBatches, Batches
 from thaw.training.checkpoint import Checkpoint, History, uncompiled
 from thaw.training.fitting import cross_entropy, fit, warm_up_head
@@ -227,12 +227,12 @@ def test_a_saved_model_holds_no_optimizer_and_the_same_bytes_each_time(tmp_path:
     assert len(sizes[0]) < (tmp_path / "compiled.weights.h5").stat().st_size
 
 
-def test_configure_overrides_the_users_keras_json_and_shell() -> None:
+def test_set_up_overrides_the_users_keras_json_and_shell() -> None:
     keras.config.set_floatx("float16")
     keras.config.set_epsilon(1e-3)
     keras.config.set_max_epochs(1)
     keras.config.set_max_steps_per_epoch(1)
-    configure(seed=0, threads=2)
+    set_up(threads=2)
     assert keras.config.floatx() == "float32"
     assert keras.config.epsilon() == 1e-7
     assert keras.config.max_epochs() is None

@@ -16,7 +16,7 @@ from thaw.data.images import SMALL, open_images
 from thaw.network import weights
 from thaw.network.backbone import preprocess
 from thaw.report.canvas import new_figure, save, style
-from thaw.support.runtime import configure
+from thaw.support.runtime import set_up
 
 STAGES = (
     "conv1_relu",
@@ -48,7 +48,7 @@ def strongest(maps: NDArray[np.float32]) -> int:
 def main(root: Path = Path()) -> None:
     """Draw each stage's strongest channel, with the mean over all of them."""
     params = load_params(root)
-    configure(params.seed, params.threads)
+    set_up(params.threads)
     network = weights.resnet50(SMALL, top=False)
     source = weights.load(root / "data/weights", network)
     image = open_images(root / "data/images", SMALL, "examples").batch(slice(0, 1))[0]

@@ -5,6 +5,7 @@ stage cannot read what DVC does not watch. A config's dump is the identity of th
 checkpoints.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -29,6 +30,7 @@ _SMALL, _LARGE = 32**2, 224**2
 class StageConfig(Section):
     """The part of params.yaml that one stage reads."""
 
+    stage: ClassVar[str]
     memory_gb: ClassVar[tuple[float, float]] = (0.5, 0.5)
     """What the stage takes at 32 and at 224 pixels with default batches (benchmarks/memory.md)."""
 
@@ -70,12 +72,14 @@ class StageConfig(Section):
 class DownloadConfig(StageConfig):
     """Stage download."""
 
+    stage = "download"
     dataset: str
 
 
 class WeightsConfig(StageConfig):
     """Stage weights."""
 
+    stage = "weights"
     memory_gb = (1.0, 1.0)
     seed: int
     threads: int
@@ -85,12 +89,14 @@ class WeightsConfig(StageConfig):
 class PreprocessConfig(StageConfig):
     """Stage preprocess."""
 
+    stage = "preprocess"
     samples: Samples
 
 
 class BaselineConfig(StageConfig):
     """Stage baseline."""
 
+    stage = "baseline"
     memory_gb = (1.8, 1.8)
     baseline: Baseline
     seed: int
@@ -105,6 +111,7 @@ class BaselineConfig(StageConfig):
 class FeaturesConfig(StageConfig):
     """Stage features, which draws nothing: another seed changes nothing."""
 
+    stage = "features"
     memory_gb = (1.4, 1.4)
     engine: str
     image_size: int
@@ -115,6 +122,7 @@ class FeaturesConfig(StageConfig):
 class TrainFrozenConfig(StageConfig):
     """Stage train-frozen."""
 
+    stage = "train-frozen"
     memory_gb = (1.8, 1.8)
     head: Head
     image_size: int
@@ -124,8 +132,26 @@ class TrainFrozenConfig(StageConfig):
     value_range: str
 
 
+@dataclass(frozen=True)
+class Thawing:
+    """What train-partial lets a user choose, and train-full does not.
+
+    Attributes:
+        freeze: how many of the first layers stay frozen, or the block through which they do.
+        frozen_batch_norm: the mode of frozen batch normalisation while training, see `backbone`.
+        cache_gb: the most disk for the frozen layers' output, 10^9 bytes; 0 = no cache.
+        engine: what computes that output, see `inference`.
+
+    """
+
+    freeze: int | str = 0
+    frozen_batch_norm: str = "inference"
+    cache_gb: float = 0.0
+    engine: str = "keras"
+
+
 class FineTuneConfig(StageConfig):
-    """What the stages share that train the backbone."""
+    """What the stages that train the backbone have in common."""
 
     memory_gb = (2.1, 3.7)
     head: Head
@@ -136,26 +162,54 @@ class FineTuneConfig(StageConfig):
     threads: int
     value_range: str
 
+    @property
+    def training(self) -> BackboneTraining:
+        """How the model is fitted."""
+        raise NotImplementedError
+
+    @property
+    def thawing(self) -> Thawing:
+        """What thaws: here everything."""
+        return Thawing()
+
 
 class TrainFullConfig(FineTuneConfig):
     """Stage train-full."""
 
+    stage = "train-full"
     train_full: BackboneTraining
+
+    @property
+    def training(self) -> BackboneTraining:
+        """How the model is fitted."""
+        return self.train_full
 
 
 class TrainPartialConfig(FineTuneConfig):
     """Stage train-partial."""
 
+    stage = "train-partial"
     cache: Cache
     engine: str
     freeze: int | str
     frozen_batch_norm: str
     train_partial: BackboneTraining
 
+    @property
+    def training(self) -> BackboneTraining:
+        """How the model is fitted."""
+        return self.train_partial
+
+    @property
+    def thawing(self) -> Thawing:
+        """What thaws, as params.yaml has it."""
+        return Thawing(self.freeze, self.frozen_batch_norm, self.cache.max_gb, self.engine)
+
 
 class DiagnoseConfig(StageConfig):
     """Stage diagnose."""
 
+    stage = "diagnose"
     memory_gb = (2.1, 2.1)
     diagnose: Diagnose
     image_size: int
@@ -163,15 +217,16 @@ class DiagnoseConfig(StageConfig):
     threads: int
 
 
-STAGES: dict[str, type[StageConfig]] = {
-    "download": DownloadConfig,
-    "weights": WeightsConfig,
-    "preprocess": PreprocessConfig,
-    "baseline": BaselineConfig,
-    "features": FeaturesConfig,
-    "train-frozen": TrainFrozenConfig,
-    "train-full": TrainFullConfig,
-    "train-partial": TrainPartialConfig,
-    "diagnose": DiagnoseConfig,
-}
-"""By name; the report, which names all of params.yaml, has none."""
+_CONFIGS: tuple[type[StageConfig], ...] = (
+    DownloadConfig,
+    WeightsConfig,
+    PreprocessConfig,
+    BaselineConfig,
+    FeaturesConfig,
+    TrainFrozenConfig,
+    TrainFullConfig,
+    TrainPartialConfig,
+    DiagnoseConfig,
+)
+STAGES = {config.stage: config for config in _CONFIGS}
+"""By stage. The report has no config: it names all of params.yaml."""

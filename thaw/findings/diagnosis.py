@@ -15,13 +15,14 @@ from thaw.config.params import Params
 from thaw.data.images import Images, open_images
 from thaw.findings.evaluation import Metrics
 from thaw.network import backbone, weights
-from thaw.network.features import predict
 from thaw.network.heads import build_head
 from thaw.network.inference import batch_size
-from thaw.support.runtime import configure
+from thaw.network.predictions import predict
+from thaw.support.runtime import seed_everything, set_up
 from thaw.training.batches import Batches
-from thaw.training.checkpoint import Checkpoint, History, checkpoint
+from thaw.training.checkpoint import Checkpoint, open_checkpoint
 from thaw.training.fitting import fit
+from thaw.training.history import History
 
 DEVIATION_IMAGES = 256
 SHIFT_IMAGES = 256
@@ -113,7 +114,7 @@ def diagnose(root: Path, params: Params) -> tuple[dict[Cell, CellResult], Metric
         vary, as the standard deviation (of 0..255 levels) of what `preprocess_input` returns.
 
     """
-    configure(params.seed, params.threads)
+    set_up(params.threads)
     train, validation = _sample(root, params)
     outcomes: dict[Cell, CellResult] = {}
     metrics = _setup(root, params)
@@ -161,13 +162,13 @@ def _fit_cell(
     root: Path, params: Params, images: tuple[Images, Images], cell: Cell, kept: Checkpoint
 ) -> CellResult:
     """Train one cell, every one from the same seed."""
-    keras.utils.set_random_seed(params.seed)
+    seed_everything(params.seed)
     settings = params.diagnose
     base = backbone.for_training(weights.resnet50(params.image_size, top=False))
     weights.load(root / "data/weights", base)
     backbone.freeze_first(base, cell.freeze)
     backbone.set_batch_norm_momentum(base, cell.momentum)
-    head = build_head(settings.head)
+    head = build_head(settings.head, params.seed)
     if cell.freeze == BACKBONE_LAYERS and cell.frozen_batch_norm == "inference":
         model = head  # features do not change: one pass over the images is enough
         features = backbone.image_model(base, params.image_size, cell.value_range)
@@ -228,4 +229,4 @@ def _checkpoint(root: Path, params: Params, images: Images, cell: Cell) -> Check
     used = params.model_dump(include={"seed", "threads", "image_size", "diagnose"}, mode="json")
     used["diagnose"].pop("freeze")
     files = [root / "data/weights" / weights.WEIGHTS_FILE, images.path]
-    return checkpoint(root, f"diagnose-{cell.key}", used, files, package="findings")
+    return open_checkpoint(root, f"diagnose-{cell.key}", used, files, package="findings")

@@ -1,61 +1,18 @@
 """Predictions to metrics, with confidence intervals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.support.errors import ThawError
+from thaw.network.predictions import Predictions
 
 Metrics = dict[str, float | int | str]
 CALIBRATION_BINS = 15
 """Bins of equal width, as in Guo et al. 2017."""
 _SMALLEST = np.finfo(np.float32).tiny
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """A model's answers on one part of the split.
-
-    Attributes:
-        labels: (n,) int64, 0..9.
-        probabilities: (n, 10) float32, rows that sum to 1.
-
-    """
-
-    labels: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
-
-    def __post_init__(self) -> None:
-        """Refuse what no classifier can have said.
-
-        Raises:
-            ThawError: probabilities are not finite, or there is not one row for each label.
-
-        """
-        if self.probabilities.shape != (len(self.labels), len(CLASS_NAMES)):
-            raise ThawError(
-                f"predictions must be {(len(self.labels), len(CLASS_NAMES))}. "
-                f"Received: {self.probabilities.shape}"
-            )
-        if not np.isfinite(self.probabilities).all():
-            raise ThawError(
-                "the model predicts values that are not finite. Lower learning_rate and check "
-                "`weights` and `value_range`."
-            )
-
-    @property
-    def predicted(self) -> NDArray[np.int64]:
-        """The likeliest class of each image."""
-        return self.probabilities.argmax(axis=1)
-
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        """Whether each prediction is right."""
-        return self.predicted == self.labels
 
 
 def accuracy(predictions: Predictions) -> float:

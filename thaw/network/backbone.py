@@ -1,14 +1,12 @@
 """ResNet50 without its top: input range, freezing, and how its layers compute in training."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 import keras
-import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
 from thaw.config.fields import BACKBONE_LAYERS
+from thaw.network import faster
 from thaw.network.weights import resnet50
 
 
@@ -40,87 +38,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
 
-TINY_MAP = 2
-"""Side up to which a 3x3 convolution is faster as one matrix product: conv4 and conv5 at 32 px."""
-
-
-class Conv2D(keras.layers.Conv2D):
-    """A convolution that trains as one matrix product where TensorFlow's own is slow on a CPU.
-
-    That is with 1x1 kernels, and with 3x3 ones on maps of up to `TINY_MAP` pixels a side, where
-    most of the kernel lies on padding. Same weights, same result to rounding. Named like Keras'
-    own, since files of weights name layers by their class.
-    """
-
-    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Convolve `inputs` (n, height, width, channels)."""
-        if not self._is_plain():
-            return super().call(inputs)
-        _, height, width, channels = inputs.shape
-        if self.kernel_size == (1, 1):
-            pixels = inputs
-            if self.strides != (1, 1):  # a slice of everything would be copied, too
-                pixels = inputs[:, :: self.strides[0], :: self.strides[1]]
-            matrix = ops.reshape(self.kernel, (channels, self.filters))
-            return self._product(pixels, matrix, channels, pixels.shape[1:3])
-        if (self.kernel_size, self.strides, self.padding) == ((3, 3), (1, 1), "same") and max(
-            height, width
-        ) <= TINY_MAP:
-            return self._product(
-                inputs, self._dense(height, width), height * width * channels, (height, width)
-            )
-        return super().call(inputs)
-
-    def _is_plain(self) -> bool:
-        """Whether nothing but a convolution of whole, near pixels and a bias is asked for."""
-        return (
-            self.groups == 1
-            and self.dilation_rate == (1, 1)
-            and self.data_format == "channels_last"
-            and self.activation is keras.activations.linear
-        )
-
-    def _product(
-        self,
-        inputs: keras.KerasTensor,
-        matrix: keras.KerasTensor,
-        values: int,
-        map_shape: tuple[int, int],
-    ) -> keras.KerasTensor:
-        """Multiply groups of `values` by a matrix, and set the result out as maps."""
-        outputs = ops.matmul(ops.reshape(inputs, (-1, values)), matrix)
-        outputs = ops.reshape(outputs, (-1, *map_shape, self.filters))
-        return outputs + self.bias if self.use_bias else outputs
-
-    def _dense(self, height: int, width: int) -> keras.KerasTensor:
-        """Return the matrix that takes all of a map to all of the next."""
-        pixels, channels = height * width, self.kernel.shape[2]
-        kernel = ops.reshape(self.kernel, (9, channels * self.filters))
-        # A product with zeros and ones: slices of the kernel would cost far more going backward.
-        blocks = ops.matmul(ops.cast(_taps(height, width), kernel.dtype), kernel)
-        blocks = ops.reshape(blocks, (pixels, pixels, channels, self.filters))
-        blocks = ops.transpose(blocks, (0, 2, 1, 3))
-        return ops.reshape(blocks, (pixels * channels, pixels * self.filters))
-
-
-@lru_cache
-def _taps(height: int, width: int) -> NDArray[np.float32]:
-    """Return which of a 3x3 kernel's 9 values leads from which pixel to which, as 0 and 1.
-
-    Returns:
-        (pixels from x pixels to, 9); no 1 where the kernel does not reach.
-
-    """
-    rows, columns = np.divmod(np.arange(height * width), width)
-    row = rows[:, np.newaxis] - rows + 1
-    column = columns[:, np.newaxis] - columns + 1
-    taps = np.where((abs(row - 1) <= 1) & (abs(column - 1) <= 1), 3 * row + column, -1)
-    return (taps.reshape(-1, 1) == np.arange(9)).astype(np.float32)
-
-
 def for_training(network: keras.Model) -> keras.Model:
-    """Return a copy of `network`, weights included, with this module's convolutions."""
-    return _copy(network, {keras.layers.Conv2D: Conv2D})
+    """Return a copy of `network`, weights included, with the faster convolutions."""
+    return _copy(network, {keras.layers.Conv2D: faster.Conv2D})
 
 
 def _copy(network: keras.Model, kinds: Mapping[type, type[keras.layers.Layer]]) -> keras.Model:
@@ -143,13 +63,19 @@ def freeze_count(backbone: keras.Model, freeze: int | str) -> int:
     return 1 + max(i for i, name in enumerate(names) if name.startswith(f"{freeze}_"))
 
 
+def frozen_through(backbone: keras.Model, count: int) -> str:
+    """Return the stage of ResNet50 in which its first `count` layers end: conv1 .., or none."""
+    stages = [layer.name for layer in backbone.layers[:count] if layer.name.startswith("conv")]
+    return stages[-1].partition("_")[0] if stages else "none"
+
+
 def freeze_first(backbone: keras.Model, count: int) -> None:
     """Freeze `layers[:count]` and thaw the rest."""
     for i, layer in enumerate(backbone.layers):
         layer.trainable = i >= count
 
 
-def split(backbone: keras.Model, count: int) -> tuple[keras.Model, keras.Model]:
+def split_at(backbone: keras.Model, count: int) -> tuple[keras.Model, keras.Model]:
     """Cut in front of `layers[count]`; both parts share the backbone's layers.
 
     Returns:

@@ -1,45 +1,20 @@
-"""Images to pooled features, computed once, kept on disk, read into memory that TensorFlow shares.
+"""Images to ResNet50's pooled features, computed once and kept on disk."""
 
-Features of many images are too large for copies.
-"""
-
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from thaw.data.images import Images, check_labels
 from thaw.network import inference
-from thaw.network.inference import Arrays, Network
+from thaw.network.predictions import predict_batches
+from thaw.network.shared_memory import aligned_empty
 from thaw.support.errors import ThawError
 from thaw.support.files import DAMAGED_HDF5, atomic_file, remedy, require_space
 from thaw.support.places import FOLDER, check_input, check_output
-
-ALIGNMENT = 64
-"""Bytes. A tensor's memory begins at a multiple; NumPy's need not."""
-MAIN_MEMORY = "CPU:0"
-"""Where tf.data works, whatever device trains: it takes no variable of a GPU's."""
-
-
-def predict_batches(network: Network, images: Images) -> Iterator[Arrays]:
-    """Yield the network's outputs, each (batch, ..) float32, batch by batch, in order."""
-    with tqdm(total=len(images), unit="img", disable=None) as bar:
-        for start in range(0, len(images), network.batch_size):
-            batch = images.batch(slice(start, start + network.batch_size))
-            yield network.run(batch)
-            bar.update(len(batch))
-
-
-def predict(model: keras.Model, images: Images, engine: str = "keras") -> NDArray[np.float32]:
-    """Return the model's output for all `images`, (n, outputs) float32; Keras is the reference."""
-    network = inference.ready(model, engine)
-    return np.concatenate([output for (output,) in predict_batches(network, images)])
 
 
 def write_features(path: Path, model: keras.Model, parts: dict[str, Images], engine: str) -> None:
@@ -109,30 +84,3 @@ def load_features(path: Path, part: str) -> tuple[NDArray[np.float32], NDArray[n
         raise ThawError(f"{path} cannot be read: {error}. {remedy()}") from error
     check_labels(path, labels, len(features))
     return features, labels
-
-
-def aligned_empty(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return a float32 array whose memory TensorFlow can share; its values are not set."""
-    size = math.prod(shape) * np.dtype(np.float32).itemsize
-    memory = np.empty(size + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size].view(np.float32).reshape(shape)
-
-
-def aligned(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return `values`, or a copy where TensorFlow cannot share their memory."""
-    if values.ctypes.data % ALIGNMENT == 0 and values.flags.carray:
-        return values
-    copy = aligned_empty(values.shape)
-    copy[...] = values
-    return copy
-
-
-def shared(values: NDArray[np.float32]) -> tf.Variable:
-    """Return a variable in the memory of `values`, which must be `aligned` and not change after.
-
-    Of a tensor, tf.data would make a copy; TensorFlow ends the process on values not aligned.
-    """
-    tensor = tf.experimental.dlpack.from_dlpack(values.__dlpack__())
-    with tf.device(MAIN_MEMORY):
-        return tf.Variable(tensor, trainable=False)

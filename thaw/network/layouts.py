@@ -19,13 +19,13 @@ from pathlib import Path
 import h5py
 import keras
 import numpy as np
-from keras.src.legacy.saving.legacy_h5_format import load_attributes_from_hdf5_group as attribute
 
 from thaw.config.fields import BLOCKS_PER_STAGE
 from thaw.network.weights import TOP_LAYER, Layers, floats, no_weights, numbered
 from thaw.support import hdf5
 from thaw.support.errors import ThawError
 from thaw.support.files import DAMAGED_HDF5, md5, require_space
+from thaw.support.keras_private import load_attributes_from_hdf5_group as attribute
 
 ARCHIVE = ".keras"
 ARCHIVED_WEIGHTS = "model.weights.h5"

@@ -13,12 +13,12 @@ from urllib.error import HTTPError
 
 import keras
 import tenacity
-from keras.src.applications import resnet as keras_resnet
 
 from thaw.network.weights import resnet50
 from thaw.support.environment import keras_home
 from thaw.support.errors import ThawError
 from thaw.support.files import SCRATCH, md5
+from thaw.support.keras_private import BASE_WEIGHTS_PATH, WEIGHTS_HASHES
 
 NAME = "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
 STALL_TIMEOUT = 30.0
@@ -28,7 +28,7 @@ TRIES = 3
 
 def url() -> str:
     """Return the address that Keras publishes ResNet50's ImageNet weights at, top included."""
-    return f"{keras_resnet.BASE_WEIGHTS_PATH}{NAME}"
+    return f"{BASE_WEIGHTS_PATH}{NAME}"
 
 
 def copy() -> Path:
@@ -65,7 +65,7 @@ def _check(path: Path) -> None:
         ThawError: it is another file or none; it stays as it is.
 
     """
-    expected = keras_resnet.WEIGHTS_HASHES["resnet50"][0]
+    expected = WEIGHTS_HASHES["resnet50"][0]
     try:
         if not path.is_file():
             raise OSError("a folder, a link that leads nowhere, or the like")
@@ -125,7 +125,7 @@ def _is_passing(error: BaseException) -> bool:
     reraise=True,
 )
 def _download(folder: Path) -> Path:
-    digest = keras_resnet.WEIGHTS_HASHES["resnet50"][0]
+    digest = WEIGHTS_HASHES["resnet50"][0]
     return Path(
         keras.utils.get_file(
             NAME, url(), cache_dir=str(folder), cache_subdir="models", file_hash=digest

@@ -9,18 +9,23 @@ from thaw.network import bundled, layouts, published
 from thaw.network.weights import TOP_LAYER, Source, assign, resnet50
 from thaw.support.errors import ThawError
 from thaw.support.files import sha256
+from thaw.support.runtime import seed_everything
 
 
-def obtain(weights: str, root: Path) -> tuple[keras.Model, Source]:
+def obtain(weights: str, root: Path, seed: int) -> tuple[keras.Model, Source]:
     """Return a ResNet50 with the weights that params.yaml's `weights` names, and their source.
 
-    `random` draws from Keras' global generator: seed it first.
+    Args:
+        weights: a source, or a file relative to `root` or absolute.
+        root: the project's folder.
+        seed: of random weights.
 
     Raises:
         ThawError: the published file cannot be had, or the file is missing or of another network.
 
     """
     if weights == "random":
+        seed_everything(seed)
         return resnet50(224, top=True), Source("random", top=True)
     if weights == "imagenet":
         return published.load(), Source("imagenet", top=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 import h5py
 import keras
 import numpy as np
-from keras.src.utils import naming
 from numpy.typing import NDArray
 
 from thaw.support.errors import ThawError
@@ -23,6 +22,7 @@ from thaw.support.files import (
     require_space,
     write_json,
 )
+from thaw.support.keras_private import to_snake_case
 from thaw.support.places import check_input
 
 WEIGHTS_FILE = "resnet50.weights.h5"
@@ -113,7 +113,7 @@ def numbered(group: h5py.Group, model: keras.Model) -> Iterator[tuple[str, list[
     """
     seen: Counter[str] = Counter()
     for layer in model.layers:
-        kind = naming.to_snake_case(type(layer).__name__)
+        kind = to_snake_case(type(layer).__name__)
         key = f"layers/{kind}_{seen[kind]}" if seen[kind] else f"layers/{kind}"
         seen[kind] += 1
         variables = group.get(f"{key}/vars", {})

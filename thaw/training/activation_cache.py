@@ -1,7 +1,7 @@
-"""The frozen part's output, computed once: where that pays, a partial run trains only the rest.
+"""The frozen layers' output, computed once where that pays; then only the rest trains.
 
-Exact while the frozen part gives an image the same output in every epoch: it runs in inference
-mode, on stored statistics, without augmentation.
+This is exact where the frozen layers give an image the same output in every epoch: in inference
+mode, so on moving statistics, and without augmentation.
 """
 
 import math
@@ -16,26 +16,25 @@ from numpy.typing import NDArray
 
 from thaw.config.params import BackboneTraining
 from thaw.data.images import Images
-from thaw.network.backbone import image_model, split
-from thaw.network.features import predict_batches
+from thaw.network.backbone import image_model, split_at
 from thaw.network.inference import Arrays, Network, ready
+from thaw.network.predictions import predict_batches
+from thaw.support import paths
 from thaw.support.files import require_space
 from thaw.support.places import make_folder
-from thaw.support.stage import PRIVATE
+from thaw.training.costs import cost
 
 WORTH = 1.15
 """Gain below which caching is not worth its disk."""
-BACKWARD = 2
-"""Cost of a layer's backward pass in forward passes: gradients of its inputs and its weights."""
 FLOAT_BYTES = 4
 
-Read = Callable[[NDArray[np.int64]], Arrays]
+LoadBatch = Callable[[NDArray[np.int64]], Arrays]
 """Returns arrays (n, height, width, channels) float32 of the images at n positions."""
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Whether to cache, and why."""
+class CachePlan:
+    """Whether to cache the frozen layers' output, and why."""
 
     cache: bool
     reason: str
@@ -45,18 +44,17 @@ class Decision:
         return f"{'cached' if self.cache else 'not cached'}, {self.reason}"
 
 
-def decide(
+def plan_cache(
     backbone: keras.Model,
     frozen: int,
     images: int,
     training: BackboneTraining,
     frozen_batch_norm: str,
     max_gb: float,
-) -> Decision:
-    """Apply the rule: cache what is exact, fits, and makes the run at least `WORTH` times as fast.
+) -> CachePlan:
+    """Cache where it is exact, fits, and makes the run at least `WORTH` times as fast.
 
-    The gain is counted in macs: uncached, every epoch takes the frozen part forward and
-    the rest forward and backward; cached, the frozen part goes forward once.
+    The gain is counted in MACs, see `costs.cost`.
 
     Args:
         backbone: a ResNet50 ending in pooling.
@@ -68,45 +66,26 @@ def decide(
 
     """
     if frozen_batch_norm == "training":
-        return Decision(False, "frozen layers train on batch statistics: their output changes")
+        return CachePlan(False, "frozen layers train on batch statistics: their output changes")
     if training.augment.some:
-        return Decision(False, "images are augmented: the frozen layers' output changes")
+        return CachePlan(False, "images are augmented: the frozen layers' output changes")
     if backbone.compute_dtype != "float32":
-        return Decision(False, f"frozen layers compute in {backbone.compute_dtype}")
+        return CachePlan(False, f"frozen layers compute in {backbone.compute_dtype}")
     gain = expected_gain(backbone, frozen, training.epochs)
-    prefix, _ = split(backbone, frozen)
+    prefix, _ = split_at(backbone, frozen)
     size = images * sum(math.prod(output.shape[1:]) for output in prefix.outputs) * FLOAT_BYTES
     told = f"expected gain {gain:.2f}x, {size / 1e9:.2f} GB"
     if gain < WORTH:
-        return Decision(False, f"{told}: worth it from {WORTH}x")
+        return CachePlan(False, f"{told}: worth it from {WORTH}x")
     if size > max_gb * 1e9:
-        return Decision(False, f"{told}: over cache.max_gb, {max_gb:g}")
-    return Decision(True, told)
+        return CachePlan(False, f"{told}: over cache.max_gb, {max_gb:g}")
+    return CachePlan(True, told)
 
 
 def expected_gain(backbone: keras.Model, frozen: int, epochs: int) -> float:
-    """Return how many times as fast a run with a cache should be, by multiplications."""
+    """Return how many times as fast a run with a cache should be, by MACs."""
     uncached, cached = (cost(backbone, frozen, epochs, kept) for kept in (False, True))
     return uncached / cached if cached else 1.0
-
-
-def cost(backbone: keras.Model, frozen: int, epochs: int, cached: bool) -> int:
-    """Return the multiplications of `backbone` for one training image in all `epochs`.
-
-    The thawed part goes forward and backward in every epoch, the frozen one forward, once where
-    what it gives is kept.
-    """
-    costs = [macs(layer) for layer in backbone.layers]
-    before, after = sum(costs[:frozen]), (1 + BACKWARD) * sum(costs[frozen:])
-    return before * (1 if cached else epochs) + after * epochs
-
-
-def macs(layer: keras.layers.Layer) -> int:
-    """Return those of a convolution for one image; other layers' are few."""
-    if not isinstance(layer, keras.layers.Conv2D):
-        return 0
-    _, height, width, _ = layer.output.shape
-    return height * width * math.prod(layer.kernel.shape)
 
 
 def cached(
@@ -114,23 +93,24 @@ def cached(
     prefix: keras.Model,
     size: int,
     value_range: str,
-    parts: Mapping[str, Images],
+    splits: Mapping[str, Images],
     engine: str,
-) -> dict[str, Read]:
-    """Return what reads `prefix`'s outputs for the images of each part, on disk while it lives."""
+) -> dict[str, LoadBatch]:
+    """Return what reads `prefix`'s outputs for the images of each split, on disk while it lives."""
     model = image_model(prefix, size, value_range)
     network = ready(model, engine)
     shapes = [tuple(output.shape[1:]) for output in model.outputs]
-    count = sum(len(images) for images in parts.values())
-    folder = root / PRIVATE
+    count = sum(len(images) for images in splits.values())
+    folder = root / paths.PRIVATE
     require_space(folder, count * sum(map(math.prod, shapes)) * FLOAT_BYTES)
     make_folder(folder)
     return {
-        part: _reader(_written(folder, network, shapes, images)) for part, images in parts.items()
+        split: _reader(_written(folder, network, shapes, images))
+        for split, images in splits.items()
     }
 
 
-def _reader(arrays: Arrays) -> Read:
+def _reader(arrays: Arrays) -> LoadBatch:
     return lambda which: tuple(array[which] for array in arrays)
 
 

@@ -1,6 +1,5 @@
 """Batches of inputs and labels, in an order that only the seed and the epoch decide."""
 
-import math
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,11 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from thaw.config.params import Augment
-from thaw.network.features import MAIN_MEMORY, aligned, shared
-
-Augmentation = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
-"""Changes a batch of inputs at random."""
+from thaw.network.shared_memory import MAIN_MEMORY, aligned, shared
+from thaw.training.augmentation import Augmentation
 
 
 class Batches:
@@ -25,44 +21,46 @@ class Batches:
     be smaller.
 
     Args:
-        read: returns the inputs at given positions, an array or a tuple of arrays.
+        load_batch: returns the inputs at given positions, an array or a tuple of arrays.
         labels: (n,) int64.
         batch_size: images in a batch.
         seed: of the order of every epoch; None keeps the order of the labels.
         augment: changes each batch, at random as the seed, the epoch and the batch decide.
-        parts: that a batch comes in, one after another, equal but for one image. A last batch that
-            is smaller is then left out: its parts would be too few images for their statistics.
+        accumulation_steps: micro-batches that each batch is divided into, of equal size but for
+            one image. The optimizer steps after the last one. From 2 on, a smaller last batch is
+            left out: its micro-batches would be too few images for batch normalisation.
 
     """
 
     def __init__(
         self,
-        read: Callable[[NDArray[np.int64]], Any],
+        load_batch: Callable[[NDArray[np.int64]], Any],
         labels: NDArray[np.int64],
         batch_size: int,
         seed: int | None = None,
         augment: Augmentation | None = None,
-        parts: int = 1,
+        accumulation_steps: int = 1,
     ) -> None:
-        self.read, self.labels, self.batch_size = read, labels, batch_size
-        self.seed, self.augment, self.parts = seed, augment, parts
+        self.load_batch, self.labels, self.batch_size = load_batch, labels, batch_size
+        self.seed, self.augment = seed, augment
+        self.accumulation_steps = accumulation_steps
         self.failure: Exception | None = None
         self.start_epoch(0)
 
     def __len__(self) -> int:
-        return self.parts * self.steps
+        return self.accumulation_steps * self.steps
 
     @property
     def steps(self) -> int:
         """Batches in an epoch."""
         whole, left = divmod(len(self.labels), self.batch_size)
-        return whole + (left > 0 and self.parts == 1)
+        return whole + (left > 0 and self.accumulation_steps == 1)
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        batch, part = divmod(index, self.parts)
+        batch, micro = divmod(index, self.accumulation_steps)
         which = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        which = np.array_split(which, self.parts)[part]
-        inputs = self.read(which)
+        which = np.array_split(which, self.accumulation_steps)[micro]
+        inputs = self.load_batch(which)
         if self.augment:
             inputs = self.augment(
                 inputs, np.random.default_rng([self.seed or 0, self.epoch, index])
@@ -169,43 +167,3 @@ def _made_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.prefetch(2).with_options(options)
-
-
-def parts_of_a_batch(images: int, side: int, microbatch_pixels: int) -> int:
-    """Return in how many parts a batch must go through a network to fit into memory.
-
-    Args:
-        images: in a batch.
-        side: of an image, pixels.
-        microbatch_pixels: that a part may have; 0 = any number. One image always fits.
-
-    """
-    if not microbatch_pixels:
-        return 1
-    return math.ceil(images / max(1, microbatch_pixels // side**2))
-
-
-def augmentation(augment: Augment) -> Augmentation | None:
-    """Return what mirrors and shifts images (n, side, side, channels), or None for nothing.
-
-    Each image is mirrored left to right with even odds, and moved by up to `shift` pixels each way;
-    what comes in is black, Fashion-MNIST's background.
-    """
-
-    def change(images: NDArray[Any], random: np.random.Generator) -> NDArray[Any]:
-        side, most = images.shape[1], augment.shift
-        flips = random.random(len(images)) < (0.5 if augment.flip else 0)
-        offsets = random.integers(0, 2 * most + 1, (len(images), 2))
-        padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
-        windows = [
-            image[top : top + side, left : left + side]
-            for image, (top, left) in zip(padded, offsets, strict=True)
-        ]
-        return np.stack(
-            [
-                window[:, ::-1] if flip else window
-                for window, flip in zip(windows, flips, strict=True)
-            ]
-        )
-
-    return change if augment.some else None

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import keras
 
 import thaw
 from thaw import PACKAGES
+from thaw.support import paths
 from thaw.support.errors import ThawError
 from thaw.support.files import (
     SCRATCH,
@@ -24,11 +25,10 @@ from thaw.support.files import (
     remove_folder,
     require_space,
     sha256,
-    write_csv,
 )
-from thaw.support.stage import PRIVATE
+from thaw.support.places import FILE, FOLDER, kind
+from thaw.training.history import History
 
-HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 LAST, BEST, HISTORY, MANIFEST = FILES = (
     "last.weights.h5",
     "best.weights.h5",
@@ -43,40 +43,12 @@ _DIGITS = 16
 """Of the digest that a checkpoint's folder is called by."""
 
 
-@dataclass
-class History:
-    """What each epoch so far gave: one row of `HISTORY_COLUMNS` each."""
-
-    rows: list[dict[str, float]] = field(default_factory=list)
-
-    @property
-    def epochs(self) -> int:
-        """Epochs run."""
-        return len(self.rows)
-
-    @property
-    def best_epoch(self) -> int:
-        """The epoch with the lowest validation loss, from 1; the first of equals; 0 before any."""
-        losses = [row["val_loss"] for row in self.rows]
-        return losses.index(min(losses)) + 1 if losses else 0
-
-    def is_over(self, epochs: int, patience: int) -> bool:
-        """Whether all `epochs` are run or `patience` (0: endless) is at its end."""
-        waited = self.epochs - self.best_epoch
-        return self.epochs >= epochs or 0 < patience <= waited
-
-    def write(self, path: Path) -> None:
-        """Write one CSV line an epoch; epochs count from 1."""
-        rows = [[row[name] for name in HISTORY_COLUMNS] for row in self.rows]
-        write_csv(path, HISTORY_COLUMNS, [[int(row[0]), *row[1:]] for row in rows])
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """What a fit needs to go on: weights, optimizer, best weights, history.
 
     Kept in a folder named by everything that decides the result, so that nobody resumes another
-    run: see `checkpoint`.
+    run: see `open_checkpoint`.
     """
 
     folder: Path
@@ -171,7 +143,7 @@ class Checkpoint:
         return f"{sha256(folder / name)}  {name}"
 
 
-def checkpoint(
+def open_checkpoint(
     root: Path,
     stage: str,
     params: Mapping[str, object],
@@ -195,8 +167,8 @@ def checkpoint(
         "versions": [version(name) for name in ("keras", "tensorflow", "openvino", "numpy")],
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:_DIGITS]
-    folder = root / PRIVATE / "checkpoints" / stage
-    if os.path.lexists(folder / digest) and not _is_folder(folder / digest):
+    folder = root / paths.PRIVATE / "checkpoints" / stage
+    if os.path.lexists(folder / digest) and kind(folder / digest) != FOLDER:
         _start_over(folder / digest, NO_FOLDER)
     put_back(folder / digest)
     unfinished = list(folder.glob(f"{SCRATCH}*"))  # a run was killed while it wrote
@@ -220,23 +192,19 @@ def _code(last: str) -> list[Path]:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    """Whether `checkpoint` made it: a copy that somebody keeps beside it has another name."""
-    return bool(re.fullmatch(f"[0-9a-f]{{{_DIGITS}}}", path.name)) and _is_folder(path)
-
-
-def _is_folder(place: Path) -> bool:
-    return place.is_dir() and not place.is_symlink()
+    """Whether `open_checkpoint` made it: a copy that somebody keeps beside it has another name."""
+    return bool(re.fullmatch(f"[0-9a-f]{{{_DIGITS}}}", path.name)) and kind(path) == FOLDER
 
 
 def _not_thaws(place: Path) -> str:
     """Return what at `place` thaw did not write there, "" for nothing."""
-    if not _is_folder(place):
+    if kind(place) != FOLDER:
         return NO_FOLDER
     try:
         for path in place.iterdir():
             if path.name not in FILES:
                 return f"{path.name} is not of a checkpoint"
-            if path.is_symlink() or not path.is_file():
+            if kind(path) != FILE:
                 return f"{path.name} is no plain file"
     except OSError as error:
         return str(error)

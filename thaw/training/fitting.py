@@ -10,11 +10,12 @@ import numpy as np
 
 from thaw.config.fields import CLASSES
 from thaw.config.params import Fit, HeadWarmup
+from thaw.network.faster import Adam
 from thaw.support.errors import ThawError
 from thaw.support.stage import GOING_ON, QUIET
 from thaw.training.batches import Batches, plain_errors
-from thaw.training.checkpoint import HISTORY_COLUMNS, Checkpoint, History, uncompiled
-from thaw.training.optimizers import Adam
+from thaw.training.checkpoint import Checkpoint, uncompiled
+from thaw.training.history import HISTORY_COLUMNS, History
 
 HEAD_STEPS = 32
 """Steps of a head alone that TensorFlow takes in one go: each is so short that what Keras does
@@ -42,7 +43,7 @@ def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield layer
 
 
-class _InOrder(keras.callbacks.Callback):
+class _SeedEachEpoch(keras.callbacks.Callback):
     """Orders each epoch's batches and seeds its dropout."""
 
     def __init__(self, train: Batches) -> None:
@@ -54,13 +55,15 @@ class _InOrder(keras.callbacks.Callback):
         seed_dropout(self.model, self.train.seed or 0, epoch)
 
 
-class _EachEpoch(keras.callbacks.Callback):
+class _SaveEachEpoch(keras.callbacks.Callback):
     """Keeps history and checkpoint, and knows when to stop."""
 
-    def __init__(self, training: Fit, patience: int, history: History, kept: Checkpoint) -> None:
+    def __init__(
+        self, training: Fit, patience: int, history: History, checkpoint: Checkpoint
+    ) -> None:
         super().__init__()
         self.training, self.patience = training, patience
-        self.history, self.kept = history, kept
+        self.history, self.checkpoint = history, checkpoint
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = {name: float((logs or {})[name]) for name in HISTORY_COLUMNS[1:]}
@@ -72,7 +75,7 @@ class _EachEpoch(keras.callbacks.Callback):
                 "tenth of it."
             )
         self.history.rows.append(row)
-        self.kept.save(self.model, self.history)
+        self.checkpoint.save(self.model, self.history)
         if self.history.is_over(self.training.epochs, self.patience):
             self.model.stop_training = True
 
@@ -82,26 +85,26 @@ def fit(
     train: Batches,
     validation: Batches,
     training: Fit,
-    kept: Checkpoint,
+    checkpoint: Checkpoint,
     patience: int = 0,
-    by: keras.optimizers.Optimizer | None = None,
+    optimizer: keras.optimizers.Optimizer | None = None,
     label_smoothing: float = 0.0,
     steps_per_execution: int = 1,
 ) -> History:
     """Fit `model` on the cross-entropy, and leave it with its best epoch's weights.
 
-    The best epoch is that of the lowest validation loss. A run that `kept` knows goes on after its
-    last whole epoch and ends with the same weights as an uninterrupted one; where what it knows is
-    damaged, it starts over.
+    The best epoch is the one with the lowest validation loss. A run that was interrupted goes on
+    after its last whole epoch, from `checkpoint`, and ends with the same weights as a run without
+    interruption. Where the checkpoint is damaged, the training starts over.
 
     Args:
         model: from inputs to probabilities (n, 10).
         train: what it is fitted on.
         validation: what its epochs are compared on.
         training: how long and how fast.
-        kept: the state of an interrupted run, and of this one.
+        checkpoint: the state of an interrupted run, and of this one.
         patience: epochs without a lower validation loss before it ends; 0 = never.
-        by: the optimizer; Adam at `training.learning_rate` where it is None.
+        optimizer: Adam at `training.learning_rate` where it is None.
         label_smoothing: see `cross_entropy`.
         steps_per_execution: see `keras.Model.compile`; `HEAD_STEPS` for a head.
 
@@ -114,8 +117,8 @@ def fit(
         Exception: whatever reading a batch raises.
 
     """
-    _compile(model, by or Adam(training.learning_rate), label_smoothing, steps_per_execution)
-    history = kept.resume(model)
+    _compile(model, optimizer or Adam(training.learning_rate), label_smoothing, steps_per_execution)
+    history = checkpoint.resume(model)
     if history.epochs:
         print(f"{GOING_ON} {history.epochs} of {training.epochs}", flush=True)
     if not history.is_over(training.epochs, patience):
@@ -125,11 +128,14 @@ def fit(
                 validation_data=validation.to_dataset(),
                 initial_epoch=history.epochs,
                 epochs=training.epochs,
-                callbacks=[_InOrder(train), _EachEpoch(training, patience, history, kept)],
+                callbacks=[
+                    _SeedEachEpoch(train),
+                    _SaveEachEpoch(training, patience, history, checkpoint),
+                ],
                 shuffle=False,  # Batches does
                 verbose=_verbosity(),
             )
-    kept.restore_best(model)
+    checkpoint.restore_best(model)
     return history
 
 
@@ -148,7 +154,7 @@ def warm_up_head(head: keras.Model, features: Batches, start: HeadWarmup) -> flo
     history = alone.fit(
         features.to_dataset(),
         epochs=start.epochs,
-        callbacks=[_InOrder(features)],
+        callbacks=[_SeedEachEpoch(features)],
         shuffle=False,
         verbose=0,
     )
@@ -184,12 +190,12 @@ def cross_entropy(label_smoothing: float) -> str | Loss:
 
 def _compile(
     model: keras.Model,
-    by: keras.optimizers.Optimizer,
+    optimizer: keras.optimizers.Optimizer,
     label_smoothing: float = 0.0,
     steps_per_execution: int = 1,
 ) -> None:
     model.compile(
-        optimizer=by,
+        optimizer=optimizer,
         loss=cross_entropy(label_smoothing),
         metrics=["accuracy"],
         steps_per_execution=steps_per_execution,

@@ -1,0 +1,90 @@
+"""What a trained classifier's stage writes: the model, its metrics, its tables."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from thaw.config.stages import FineTuneConfig, TrainFrozenConfig
+from thaw.data.fashion_mnist import CLASS_NAMES
+from thaw.data.images import TEST_EXAMPLE, TRAIN_EXAMPLE
+from thaw.findings import evaluation
+from thaw.findings.evaluation import Metrics
+from thaw.network.classifier import describe, save_classifier
+from thaw.network.predictions import Predictions
+from thaw.support import paths
+from thaw.support.files import atomic_folder, write_csv, write_json
+from thaw.training.checkpoint import uncompiled
+from thaw.training.result import TrainingResult
+
+PREDICTION_COLUMNS = ("seed", "image", "actual", "predicted", "confidence")
+"""Of predictions.csv: `image` counts the test split's images from 0, `confidence` is the
+probability of the predicted class."""
+CONFIDENCE_DIGITS = 6
+EXAMPLE_NAMES = (f"train_image_{TRAIN_EXAMPLE}", f"test_image_{TEST_EXAMPLE}")
+
+
+def classifier_metrics(result: TrainingResult) -> Metrics:
+    """Return what `metrics/{mode}.json` holds of one training."""
+    total = result.model.count_params()
+    trainable = sum(math.prod(weight.shape) for weight in result.model.trainable_weights)
+    epochs = result.head_warmup_epochs + result.history.epochs
+    return (
+        evaluation.classifier_metrics(result.predictions)
+        | evaluation.example_metrics(result.predictions["examples"], EXAMPLE_NAMES)
+        | {
+            "parameters": total,
+            "parameters_trainable": trainable,
+            "parameters_non_trainable": total - trainable,
+            "epochs": result.history.epochs,
+            "best_epoch": result.history.best_epoch,
+            "head_warmup_epochs": result.head_warmup_epochs,
+            "images_seen": epochs * len(result.predictions["train"].labels),
+            "training_macs": result.macs,
+            "weights": result.source.name,
+            "layers_frozen": result.layers_frozen,
+            "frozen_through": result.frozen_through,
+        }
+    )
+
+
+def write_results(
+    root: Path,
+    mode: str,
+    config: TrainFrozenConfig | FineTuneConfig,
+    results: Iterable[TrainingResult],
+) -> str:
+    """Write a mode's model, metrics and tables; return a line about them.
+
+    The model, its history and its metrics are those of the first seed. With several seeds the
+    metrics add how accuracy spreads over them. The checkpoints are then cleared.
+    """
+    every: list[TrainingResult] = []
+    for result in results:  # only the first keeps its model in memory
+        every.append(replace(result, model=every[0].model) if every else result)
+    first = every[0]
+    with atomic_folder(root / paths.RESULTS / mode) as folder:
+        first.history.write(folder / "history.csv")
+        rows = (row for one in every for row in _rows(one.seed, one.predictions["test"]))
+        write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, rows)
+    description = describe(config.image_size, config.value_range, config.head, first.source.name)
+    save_classifier(root / paths.MODELS / mode, uncompiled(first.model), description)
+    metrics = classifier_metrics(first) | evaluation.seed_metrics(
+        [one.predictions for one in every]
+    )
+    write_json(root / paths.METRICS / f"{mode}.json", metrics)
+    for one in every:
+        one.checkpoint.clear()
+    return (
+        f"test accuracy {metrics['test_accuracy']:.4f} "
+        f"[{metrics['test_accuracy_low']:.4f}, {metrics['test_accuracy_high']:.4f}], "
+        f"{metrics['parameters_trainable']:,} parameters trained, weights: {metrics['weights']}"
+    )
+
+
+def _rows(seed: int, test: Predictions) -> Iterator[tuple[int, int, str, str, float]]:
+    """Yield `PREDICTION_COLUMNS` of each image."""
+    rows = zip(test.labels, test.predicted, test.probabilities.max(axis=1), strict=True)
+    for image, (actual, predicted, confidence) in enumerate(rows):
+        names = CLASS_NAMES[actual], CLASS_NAMES[predicted]
+        yield (seed, image, *names, round(float(confidence), CONFIDENCE_DIGITS))

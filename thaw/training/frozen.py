@@ -1,0 +1,82 @@
+"""train-frozen: fit a head on features that the frozen backbone computed once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+from numpy.typing import NDArray
+
+from thaw.config.fields import BACKBONE_LAYERS
+from thaw.config.stages import TrainFrozenConfig
+from thaw.data.images import PARTS, stratified
+from thaw.network import backbone, weights
+from thaw.network.features import load_features
+from thaw.network.heads import build_head
+from thaw.network.predictions import Predictions
+from thaw.support import paths
+from thaw.training import activation_cache
+from thaw.training.batches import ArrayBatches
+from thaw.training.checkpoint import open_checkpoint, uncompiled
+from thaw.training.fitting import HEAD_STEPS, fit
+from thaw.training.result import TrainingResult
+
+BATCH = 256
+"""Features that a head predicts from at once."""
+Features = Mapping[str, tuple[NDArray, NDArray]]
+
+
+def train_frozen(root: Path, config: TrainFrozenConfig) -> TrainingResult:
+    """Fit the head on cached features, and set it on the frozen backbone.
+
+    The backbone's batch normalisation stays on its moving statistics, so this gives what fitting
+    the whole frozen model would give. It costs one pass over the images instead of one an epoch.
+    Only the masks of dropout are drawn in another way.
+    """
+    training = config.train_frozen
+    features = _load(root, config)
+    checkpoint = open_checkpoint(
+        root, f"train-frozen-{config.seed}", config.dump(), [root / paths.FEATURES]
+    )
+    fast_head = build_head(config.head, config.seed, fast=True)
+    history = fit(
+        uncompiled(fast_head),
+        ArrayBatches(*features["train"], training.batch_size, config.seed),
+        ArrayBatches(*features["validation"], BATCH),
+        training,
+        checkpoint,
+        training.patience,
+        label_smoothing=training.label_smoothing,
+        steps_per_execution=HEAD_STEPS,
+    )
+    head = build_head(config.head, config.seed)  # of Keras' own layers, for the file
+    head.set_weights(fast_head.get_weights())
+    base = weights.resnet50(config.image_size, top=False)
+    source = weights.load(root / paths.WEIGHTS, base)
+    backbone.freeze_first(base, BACKBONE_LAYERS)
+    return TrainingResult(
+        model=backbone.image_model(base, config.image_size, config.value_range, head),
+        history=history,
+        predictions={split: _predict(head, *some) for split, some in features.items()},
+        source=source,
+        seed=config.seed,
+        layers_frozen=BACKBONE_LAYERS,
+        frozen_through=backbone.frozen_through(base, BACKBONE_LAYERS),
+        macs=len(features["train"][1])
+        * activation_cache.cost(base, BACKBONE_LAYERS, epochs=1, cached=True),
+        checkpoint=checkpoint,
+    )
+
+
+def _load(root: Path, config: TrainFrozenConfig) -> Features:
+    """Return features (n, 2048) float32 and labels (n,) int64 of each split."""
+    features = {split: load_features(root / paths.FEATURES, split) for split in PARTS}
+    if count := config.train_frozen.images:  # 0 is all of them, which need no copy
+        values, labels = features["train"]
+        chosen, _ = stratified(labels, count, config.seed)
+        features["train"] = (values[chosen], labels[chosen])
+    return features
+
+
+def _predict(head: keras.Model, features: NDArray, labels: NDArray) -> Predictions:
+    in_order = ArrayBatches(features, labels, BATCH).to_dataset()
+    return Predictions(labels, head.predict(in_order, verbose=0))

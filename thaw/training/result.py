@@ -1,0 +1,60 @@
+"""What a training gives, whichever mode it was."""
+
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import keras
+
+from thaw.config.stages import FineTuneConfig, TrainFrozenConfig
+from thaw.network.predictions import Predictions
+from thaw.network.weights import Source
+from thaw.training.checkpoint import Checkpoint
+from thaw.training.history import History
+
+Config = TypeVar("Config", TrainFrozenConfig, FineTuneConfig)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A fitted model, and what is reported of it.
+
+    Attributes:
+        model: the whole classifier, with the weights of its best epoch.
+        history: of its epochs.
+        predictions: on each split, with that model.
+        source: where the backbone's weights came from.
+        seed: of this training.
+        layers_frozen: how many of the backbone's first layers did not train.
+        frozen_through: the stage of ResNet50 in which the frozen layers end, conv1 to conv5, or
+            none.
+        macs: multiply-accumulate operations of the backbone's convolutions in all of training.
+        head_warmup_epochs: epochs of the head alone, before the backbone thawed.
+        checkpoint: to be cleared once the results are written.
+
+    """
+
+    model: keras.Model
+    history: History
+    predictions: Mapping[str, Predictions]
+    source: Source
+    seed: int
+    layers_frozen: int
+    frozen_through: str
+    macs: int
+    checkpoint: Checkpoint
+    head_warmup_epochs: int = 0
+
+
+def each_seed(
+    train: Callable[[Config], TrainingResult], config: Config, seeds: int
+) -> Iterator[TrainingResult]:
+    """Train with `seeds` seeds, from `config.seed` on."""
+    for seed in range(config.seed, config.seed + seeds):
+        if seeds > 1:
+            print(f"seed {seed}", flush=True)
+        yield train(config.model_copy(update={"seed": seed}))
+        # Keras' objects refer to one another, so that only the collector frees what they hold: the
+        # run's images or features.
+        gc.collect()
