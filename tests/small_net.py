@@ -15,8 +15,8 @@ def settings(**changes: float) -> Training:
     return Training.model_validate(values | {"seeds": 1, "label_smoothing": 0.0} | changes)
 
 
-def batches(seed: int | None = 7, parts: int = 1) -> Batches:
-    return Batches(FEATURES.__getitem__, LABELS, 16, seed, parts=parts)
+def batches(seed: int | None = 7, accumulation_steps: int = 1) -> Batches:
+    return Batches(FEATURES.__getitem__, LABELS, 16, seed, accumulation_steps=accumulation_steps)
 
 
 def network() -> keras.Model:

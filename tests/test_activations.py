@@ -9,7 +9,8 @@ from conftest import gray_images
 from thaw.config.params import Params
 from thaw.data.images import SMALL, open_images, split, write_images
 from thaw.network import backbone, weights
-from thaw.training.activation_cache import cached, decide, expected_gain, macs
+from thaw.training.activation_cache import cached, expected_gain, plan_cache
+from thaw.training.costs import macs
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +67,17 @@ def test_the_rule(
 ) -> None:
     frozen = backbone.freeze_count(base, freeze)
     training = params.train_partial.model_copy(update={"epochs": epochs})
-    decision = decide(base, frozen, images, training, frozen_batch_norm, max_gb)
-    assert decision.cache == cache
-    assert re.search(reason, decision.reason)
+    plan = plan_cache(base, frozen, images, training, frozen_batch_norm, max_gb)
+    assert plan.cache == cache
+    assert re.search(reason, plan.reason)
 
 
 def test_augmented_images_are_not_cached(base: keras.Model, params: Params) -> None:
     for change in ({"flip": True}, {"shift": 1}):
         augment = params.train_partial.augment.model_copy(update=change)
         training = params.train_partial.model_copy(update={"augment": augment, "epochs": 50})
-        decision = decide(base, 143, 1000, training, "inference", 4.0)
-        assert str(decision).startswith("not cached, images are augmented")
+        plan = plan_cache(base, 143, 1000, training, "inference", 4.0)
+        assert str(plan).startswith("not cached, images are augmented")
 
 
 @pytest.fixture
@@ -90,10 +91,10 @@ def project(tmp_path: Path, params: Params) -> Path:
 def test_the_cut_is_read_in_any_order(base: keras.Model, project: Path, count: int) -> None:
     """Prefix, disk and suffix give what the whole backbone gives; 20 cuts inside a block."""
     images = open_images(project / "data/images", SMALL, "train")
-    prefix, suffix = backbone.split(base, count)
+    prefix, suffix = backbone.split_at(base, count)
     which = np.array([7, 3, 50])
-    read = cached(project, prefix, SMALL, "0-255", {"train": images}, "keras")
-    outputs = read["train"](which)
+    load_batch = cached(project, prefix, SMALL, "0-255", {"train": images}, "keras")
+    outputs = load_batch["train"](which)
     assert len(outputs) == (2 if count == 20 else 1)
     whole = backbone.image_model(base, SMALL, "0-255")
     expected = whole.predict(images.batch(which), verbose=0)
@@ -101,8 +102,8 @@ def test_the_cut_is_read_in_any_order(base: keras.Model, project: Path, count: i
 
 
 def test_a_killed_run_leaves_nothing_on_the_disk(base: keras.Model, project: Path) -> None:
-    prefix, _ = backbone.split(base, 60)
+    prefix, _ = backbone.split_at(base, 60)
     images = open_images(project / "data/images", SMALL, "test")
-    read = cached(project, prefix, SMALL, "0-255", {"test": images}, "keras")
+    load_batch = cached(project, prefix, SMALL, "0-255", {"test": images}, "keras")
     assert not list((project / ".thaw").iterdir()), "while it runs, too"
-    assert read["test"](np.array([0]))[0].any()
+    assert load_batch["test"](np.array([0]))[0].any()

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from thaw.config.fields import BACKBONE_LAYERS, BLOCKS
 from thaw.config.params import Head, Params
-from thaw.network import backbone, weights
+from thaw.network import backbone, faster, weights
 from thaw.network.heads import build_head
 
 
@@ -81,7 +81,7 @@ def test_preprocessing_of_one_pixel_by_hand() -> None:
 
 
 def test_the_notebooks_model_has_the_notebooks_parameters(base: keras.Model) -> None:
-    head = build_head(Head(units=(128,), dropout=0.7, l2=0.01))
+    head = build_head(Head(units=(128,), dropout=0.7, l2=0.01), seed=0)
     model = backbone.image_model(base, 32, "0-255", head)
     trainable = sum(np.prod(weight.shape) for weight in model.trainable_weights)
     assert model.count_params() == 23_851_274
@@ -104,7 +104,7 @@ def test_frozen_weights_are_the_same_bits_after_fit(
     backbone.freeze_first(base, count)
     net = backbone.with_batch_statistics(base) if frozen_batch_norm == "training" else base
     before = [layer.get_weights() for layer in net.layers]
-    fitted(backbone.image_model(net, 32, "0-255", build_head(params.head)))
+    fitted(backbone.image_model(net, 32, "0-255", build_head(params.head, seed=0)))
     changed = [
         any(not np.array_equal(a, b) for a, b in zip(old, layer.get_weights(), strict=True))
         for layer, old in zip(net.layers, before, strict=True)
@@ -157,7 +157,7 @@ def test_a_matrix_convolution_is_a_convolution(side: int, kernel: int, strides: 
     random = np.random.default_rng(0)
     images = tf.constant(random.normal(size=(4, side, side, 5)).astype(np.float32))
     plain = keras.layers.Conv2D(6, kernel, strides, padding="same", bias_initializer="normal")
-    matrix = backbone.Conv2D.from_config(plain.get_config())
+    matrix = faster.Conv2D.from_config(plain.get_config())
     results = []
     for layer in (plain, matrix):
         layer.build(images.shape)
@@ -183,7 +183,7 @@ def test_what_a_matrix_product_would_leave_out_is_left_to_keras(
     images = np.random.default_rng(0).normal(size=(4, 2, 2, 4)).astype(np.float32)
     plain = keras.layers.Conv2D(6, kernel, padding="same", **option)
     expected = plain(images)
-    layer = backbone.Conv2D.from_config(plain.get_config())
+    layer = faster.Conv2D.from_config(plain.get_config())
     layer.build(images.shape)
     layer.set_weights(plain.get_weights())
     np.testing.assert_allclose(layer(images), expected, rtol=1e-4, atol=1e-5)
@@ -196,5 +196,15 @@ def test_the_network_for_training_is_the_network() -> None:
     np.testing.assert_allclose(copy(images), network(images), rtol=1e-3, atol=1e-4)
     assert [w.path for w in copy.weights] == [w.path for w in network.weights]
     kinds = {type(layer) for layer in copy.layers}
-    assert backbone.Conv2D in kinds
+    assert faster.Conv2D in kinds
     assert keras.layers.Conv2D not in kinds
+
+
+@pytest.mark.parametrize(
+    ("freeze", "stage"),
+    [(0, "none"), (1, "none"), (2, "conv1"), (10, "conv2"), (60, "conv3"), ("conv4", "conv4")],
+)
+def test_the_stage_that_frozen_layers_end_in(
+    base: keras.Model, freeze: int | str, stage: str
+) -> None:
+    assert backbone.frozen_through(base, backbone.freeze_count(base, freeze)) == stage

@@ -10,8 +10,10 @@ import pytest
 from conftest import ROOT
 
 from thaw.config.params import Augment
-from thaw.network.features import ALIGNMENT, aligned, aligned_empty, shared
-from thaw.training.batches import ArrayBatches, Batches, augmentation, parts_of_a_batch
+from thaw.network.shared_memory import ALIGNMENT, aligned, aligned_empty, shared
+from thaw.training.accumulation import accumulation_steps
+from thaw.training.augmentation import augmentation
+from thaw.training.batches import ArrayBatches, Batches
 
 VALUES = np.random.default_rng(0).normal(size=(50, 8)).astype("float32")
 IMAGES = np.random.default_rng(1).integers(0, 256, (200, 5, 5, 3), dtype=np.uint8)
@@ -36,23 +38,23 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "side", "at_once", "parts"),
+    ("images", "side", "limit", "steps"),
     [
         *((64, 32, 802816, 1), (784, 32, 802816, 1), (785, 32, 802816, 2)),
         *((16, 224, 802816, 1), (32, 224, 802816, 2), (64, 224, 802816, 4), (33, 224, 802816, 3)),
         *((64, 224, 0, 1), (5, 224, 1, 5)),
     ],
 )
-def test_parts_of_a_batch_by_hand(images: int, side: int, at_once: int, parts: int) -> None:
-    assert parts_of_a_batch(images, side, at_once) == parts
+def test_accumulation_steps_by_hand(images: int, side: int, limit: int, steps: int) -> None:
+    assert accumulation_steps(images, side, limit, "float32") == steps
 
 
 @pytest.mark.parametrize(("count", "left_out"), [(48, 0), (51, 3), (16, 0)])
-def test_parts_make_up_the_batches(count: int, left_out: int) -> None:
-    """Of 16 images in 3 parts, that is 6, 5 and 5; what is left after whole batches is left out."""
+def test_micro_batches_make_up_the_batches(count: int, left_out: int) -> None:
+    """16 images in 3 micro-batches are 6, 5 and 5. Images beyond the whole batches are left out."""
     labels = np.arange(count)
     whole = Batches(lambda which: which, labels, 16, seed=1)
-    split = Batches(lambda which: which, labels, 16, seed=1, parts=3)
+    split = Batches(lambda which: which, labels, 16, seed=1, accumulation_steps=3)
     batches = [whole[i][1] for i in range(len(whole))]
     parts = [split[i][1] for i in range(len(split))]
     assert [len(part) for part in parts[:3]] == [6, 5, 5]
@@ -91,9 +93,11 @@ def test_a_feed_takes_the_order_of_the_epoch_that_begins() -> None:
             assert len(feed) == len(some) == 4
 
 
-def test_a_feed_has_the_parts_and_all_inputs_of_batches() -> None:
+def test_a_dataset_has_the_micro_batches_and_all_inputs_of_batches() -> None:
     """Cut inside a block, a network has two inputs; images are bytes."""
-    images = Batches(lambda which: (IMAGES[which], VALUES[which]), np.arange(50), 16, 1, parts=3)
+    images = Batches(
+        lambda which: (IMAGES[which], VALUES[which]), np.arange(50), 16, 1, accumulation_steps=3
+    )
     feed = images.to_dataset()
     assert len(feed) == len(images) == 9
     (first, second), labels = feed.element_spec

@@ -17,10 +17,10 @@ from thaw.training.checkpoint import (
     MANIFEST,
     STARTS_OVER,
     Checkpoint,
-    History,
-    checkpoint,
+    open_checkpoint,
 )
 from thaw.training.fitting import fit
+from thaw.training.history import History
 
 
 def test_history_as_csv(tmp_path: Path) -> None:
@@ -33,26 +33,26 @@ def test_history_as_csv(tmp_path: Path) -> None:
 def test_a_checkpoint_is_found_again_by_the_same_run_only(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.write_bytes(b"one")
-    first = checkpoint(tmp_path, "stage", {"seed": 0}, [data])
-    assert checkpoint(tmp_path, "stage", {"seed": 0}, [data]) == first
+    first = open_checkpoint(tmp_path, "stage", {"seed": 0}, [data])
+    assert open_checkpoint(tmp_path, "stage", {"seed": 0}, [data]) == first
     first.folder.mkdir(parents=True)
-    assert checkpoint(tmp_path, "stage", {"seed": 1}, [data]) != first
+    assert open_checkpoint(tmp_path, "stage", {"seed": 1}, [data]) != first
     assert first.folder.exists(), "the newest other run may be wanted again"
     older = first.folder.with_name("0123456789abcdef")
     older.mkdir()
     os.utime(older, (0, 0))
     (first.folder.parent / f"{SCRATCH}0").mkdir()  # a killed run's, and the newest of all
-    checkpoint(tmp_path, "stage", {"seed": 1}, [data])
+    open_checkpoint(tmp_path, "stage", {"seed": 1}, [data])
     assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
     data.write_bytes(b"two")
-    assert checkpoint(tmp_path, "stage", {"seed": 0}, [data]) != first
+    assert open_checkpoint(tmp_path, "stage", {"seed": 0}, [data]) != first
 
 
 def test_a_checkpoint_is_found_that_a_kill_left_put_aside(tmp_path: Path) -> None:
-    kept = checkpoint(tmp_path, "stage", {"seed": 0}, [])
+    kept = open_checkpoint(tmp_path, "stage", {"seed": 0}, [])
     kept.folder.mkdir(parents=True)
     kept.folder.replace(kept.folder.with_name(f"{SCRATCH}{kept.folder.name}-old"))
-    assert checkpoint(tmp_path, "stage", {"seed": 0}, []) == kept
+    assert open_checkpoint(tmp_path, "stage", {"seed": 0}, []) == kept
     assert [path.name for path in kept.folder.parent.iterdir()] == [kept.folder.name]
 
 
@@ -150,11 +150,11 @@ def test_what_thaw_did_not_write_is_kept_aside(tmp_path: Path, kept: Checkpoint)
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.touch, lambda path: path.symlink_to("gone")])
 def test_what_is_no_folder_makes_room_for_a_checkpoint(tmp_path: Path, make: object) -> None:
-    place = checkpoint(tmp_path, "stage", {}, []).folder
+    place = open_checkpoint(tmp_path, "stage", {}, []).folder
     place.parent.mkdir(parents=True)
     for path in (place, *(place.with_name(f"other{i}") for i in range(2))):
         make(path)
-    assert checkpoint(tmp_path, "stage", {}, []).folder == place
+    assert open_checkpoint(tmp_path, "stage", {}, []).folder == place
     names = sorted(path.name for path in place.parent.iterdir())
     assert names == sorted([f"{place.name}-aside-1", "other0", "other1"])
 

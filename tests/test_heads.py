@@ -4,45 +4,57 @@ import pytest
 import tensorflow as tf
 
 from thaw.config.params import Head
-from thaw.network.heads import QuickDropout, QuickL2, build_head
+from thaw.network import faster
+from thaw.network.heads import build_head
 
 
 def test_the_heads_layers() -> None:
-    head = build_head(Head(units=(128, 64), dropout=0.7, l2=0.01))
+    head = build_head(Head(units=(128, 64), dropout=0.7, l2=0.01), seed=0)
     kinds = [type(layer).__name__ for layer in head.layers]
     assert kinds == ["Dropout", "Dense", "Dropout", "Dense", "Dense"]
     assert [layer.units for layer in head.layers if hasattr(layer, "units")] == [128, 64, 10]
-    assert len(build_head(Head(units=(), dropout=0.0, l2=0.0)).layers) == 1
+    assert len(build_head(Head(units=(), dropout=0.0, l2=0.0), seed=0).layers) == 1
 
 
-def test_quick_heads_start_from_the_same_weights() -> None:
+def test_fast_heads_start_from_the_same_weights() -> None:
     asked = Head(units=(128, 64), dropout=0.7, l2=0.01)
-    heads = []
-    for quick in (False, True):
-        keras.utils.set_random_seed(0)
-        heads.append(build_head(asked, quick=quick))
-    assert [type(layer) for layer in heads[1].layers[:2]] == [QuickDropout, keras.layers.Dense]
+    heads = [build_head(asked, seed=0, fast=fast) for fast in (False, True)]
+    assert [type(layer) for layer in heads[1].layers[:2]] == [faster.Dropout, keras.layers.Dense]
     for one, other in zip(*(head.get_weights() for head in heads), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_quick_penalty_and_its_gradient() -> None:
+def test_initial_kernels_follow_the_seed_alone() -> None:
+    """Layers of one shape differ, another seed gives others, earlier draws change nothing."""
+    asked = Head(units=(2048, 2048), dropout=0.7, l2=0.01)
+    one = build_head(asked, seed=0).get_weights()
+    keras.random.uniform((5,))
+    again, other = (build_head(asked, seed=seed).get_weights() for seed in (0, 1))
+    for a, b in zip(one, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(one[0], one[2])
+    assert not np.array_equal(one[0], other[0])
+    limit = np.sqrt(6 / (2048 + 2048))  # Glorot & Bengio 2010, eq. 16
+    assert limit - 1e-4 < np.abs(one[0]).max() <= limit
+
+
+def test_the_fast_penalty_and_its_gradient() -> None:
     """By hand: 0.01 (1 + 4 + 9) and 2 * 0.01 of each weight."""
     weights = tf.Variable([[1.0, -2.0], [3.0, 0.0]])
     with tf.GradientTape() as tape:
-        penalty = QuickL2(0.01)(weights)
+        penalty = faster.L2(0.01)(weights)
     np.testing.assert_allclose(penalty, 0.14, rtol=1e-6)
     gradient = tape.gradient(penalty, weights)
     np.testing.assert_allclose(gradient, [[0.02, -0.04], [0.06, 0.0]], rtol=1e-6)
 
 
-def test_quick_heads_have_the_same_penalties() -> None:
+def test_fast_heads_have_the_same_penalties() -> None:
     asked = Head(units=(128, 64), dropout=0.7, l2=0.01)
-    quick, plain = build_head(asked, quick=True), build_head(asked)
-    for head in (quick, plain):
+    fast, plain = build_head(asked, seed=0, fast=True), build_head(asked, seed=0)
+    for head in (fast, plain):
         head.set_weights([np.full(w.shape, 0.5, "float32") for w in head.get_weights()])
-    assert len(quick.losses) == len(plain.losses) == 4
-    np.testing.assert_allclose(quick.losses, plain.losses, rtol=1e-6)
+    assert len(fast.losses) == len(plain.losses) == 4
+    np.testing.assert_allclose(fast.losses, plain.losses, rtol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [0.3, 0.7, 1 / 65536])
@@ -50,21 +62,21 @@ def test_quick_heads_have_the_same_penalties() -> None:
 def test_dropout_drops_its_rate_and_keeps_the_mean(rate: float, shape: tuple[int, int]) -> None:
     """By hand: what is kept is scaled by 65,536 / (65,536 - what is dropped of them)."""
     values = np.random.default_rng(0).uniform(1, 2, shape).astype("float32")
-    layer = QuickDropout(rate, seed=1)
+    layer = faster.Dropout(rate, seed=1)
     out = np.array(layer(values, training=True))
     kept = out != 0
     scale = 65536 / (65536 - round(rate * 65536))
     np.testing.assert_allclose(out[kept], scale * values[kept], rtol=1e-6)
     spread = np.sqrt(rate * (1 - rate) / values.size)
     assert abs((~kept).mean() - rate) <= 4 * spread
-    again = QuickDropout(rate, seed=1)(values, training=True)
+    again = faster.Dropout(rate, seed=1)(values, training=True)
     np.testing.assert_array_equal(out, again)
     assert values.size < 1000 or not np.array_equal(out, layer(values, training=True))
 
 
 def test_dropouts_draws_hang_neither_on_their_neighbours_nor_on_their_place() -> None:
     """Four draws come from one random word: each place is as often dropped, and so is each pair."""
-    dropped = np.array(QuickDropout(0.5, seed=0)(np.ones((512, 2048), "float32"), training=True))
+    dropped = np.array(faster.Dropout(0.5, seed=0)(np.ones((512, 2048), "float32"), training=True))
     places = (dropped == 0).reshape(-1, 4)
     spread = 0.5 / np.sqrt(len(places))
     assert (np.abs(places.mean(0) - 0.5) <= 4 * spread).all()
@@ -77,9 +89,11 @@ def test_dropouts_draws_hang_neither_on_their_neighbours_nor_on_their_place() ->
 @pytest.mark.parametrize(("rate", "training"), [(0.3, False), (0.0, True)])
 def test_dropout_that_does_nothing_returns_its_input(rate: float, training: bool) -> None:
     values = np.ones((4, 8), "float32")
-    np.testing.assert_array_equal(QuickDropout(rate)(values, training=training), values)
+    np.testing.assert_array_equal(faster.Dropout(rate)(values, training=training), values)
 
 
 def test_dropout_just_below_1_keeps_finite_values() -> None:
-    out = np.array(QuickDropout(0.9999999, seed=0)(np.ones((512, 2048), "float32"), training=True))
+    out = np.array(
+        faster.Dropout(0.9999999, seed=0)(np.ones((512, 2048), "float32"), training=True)
+    )
     assert set(np.unique(out)) == {0.0, 65536.0}  # of a million values, 16 are kept

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from thaw.config.params import Params
-from thaw.training.optimizers import Adam, optimizer, rate_schedule
+from thaw.network.faster import Adam
+from thaw.training.optimizers import build_optimizer, rate_schedule
 
 
 def network() -> keras.Model:
@@ -43,21 +44,21 @@ def test_adam_goes_where_keras_own_does(rounding: float) -> None:
 def test_adam_by_hand() -> None:
     """Two steps of a gradient of 2, then 1 (Kingma & Ba 2015, algorithm 1)."""
     weight = keras.Variable([5.0])
-    by = Adam(0.1)
-    by.build([weight])
+    adam = Adam(0.1)
+    adam.build([weight])
     mean = variance = 0.0
     expected = 5.0
     for step, gradient in enumerate((2.0, 1.0), 1):
         mean, variance = 0.9 * mean + 0.1 * gradient, 0.999 * variance + 0.001 * gradient**2
         unbiased = mean / (1 - 0.9**step), variance / (1 - 0.999**step)
         expected -= 0.1 * unbiased[0] / (unbiased[1] ** 0.5 + 1e-7)
-        by.apply([keras.ops.convert_to_tensor([gradient])], [weight])
+        adam.apply([keras.ops.convert_to_tensor([gradient])], [weight])
         assert float(weight[0]) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("layer_decay", [1.0, 0.5])
-def test_parts_of_a_batch_make_the_same_step(params: Params, layer_decay: float) -> None:
-    """Without batch normalisation, whose statistics are a part's. 20 steps, of a falling rate."""
+def test_micro_batches_make_the_same_step(params: Params, layer_decay: float) -> None:
+    """20 steps at a falling rate. Without batch normalisation, which sees a micro-batch alone."""
     inputs = np.random.default_rng(0).normal(size=(48, 8)).astype("float32")
     targets = np.random.default_rng(1).normal(size=(48, 4)).astype("float32")
     changes = {"schedule": "cosine", "learning_rate": 0.01, "layer_decay": layer_decay, "epochs": 4}
@@ -66,7 +67,7 @@ def test_parts_of_a_batch_make_the_same_step(params: Params, layer_decay: float)
     for parts in (1, 3):
         model = network()
         start = model.get_weights()
-        model.compile(optimizer(training, 5, parts), "mean_squared_error")
+        model.compile(build_optimizer(training, 5, parts), "mean_squared_error")
         for _ in range(20):
             for some in np.array_split(np.arange(48), parts):
                 model.train_on_batch(inputs[some], targets[some])
@@ -98,8 +99,8 @@ def test_each_stage_learns_at_its_rate(params: Params) -> None:
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(4, name=name) for name in names]
     model = keras.Sequential([keras.Input((4,)), *layers])
-    by = optimizer(params.train_full.model_copy(update=changes), 1)
-    model.compile(by, "mean_squared_error")
+    adam = build_optimizer(params.train_full.model_copy(update=changes), 1)
+    model.compile(adam, "mean_squared_error")
     before = [layer.get_weights()[0] for layer in layers]
     inputs = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
     model.train_on_batch(inputs, inputs)

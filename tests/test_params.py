@@ -129,6 +129,26 @@ def test_a_misspelt_entry_is_named_with_what_was_meant(
         load_params(write_params(changed(entries, path, 5)))
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("input_range", "value_range"),
+        ("batch_norm", "frozen_batch_norm"),
+        ("pixels_at_once", "microbatch_pixels"),
+        ("train_full.rate_decay", "layer_decay"),
+        ("train_partial.head_start", "head_warmup"),
+    ],
+)
+def test_an_entrys_old_name_gets_the_new_one(
+    entries: dict[str, Any], write_params: Write, path: str, name: str
+) -> None:
+    root = write_params(changed(entries, path, 5))
+    with pytest.raises(
+        ThawError, match=rf"  {path}: unknown\. It is called {name} now: see CHANGE"
+    ):
+        load_params(root)
+
+
 def test_a_key_that_is_no_word_is_unknown(entries: dict[str, Any], write_params: Write) -> None:
     with pytest.raises(ThawError, match=r"  1: unknown\. Allowed: seed, .*Received: 1"):
         load_params(write_params(entries | {1: 2}))

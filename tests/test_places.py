@@ -12,6 +12,7 @@ from conftest import tree
 from thaw.config.load import load_params
 from thaw.data import fashion_mnist, images
 from thaw.network import features, weights
+from thaw.network.classifier import load_classifier
 from thaw.support.errors import ThawError
 from thaw.support.files import (
     atomic_file,
@@ -22,7 +23,6 @@ from thaw.support.files import (
     remove_folder,
     sha256,
 )
-from thaw.training import modes
 from thaw.training.checkpoint import HISTORY, checkpoint
 
 
@@ -233,12 +233,10 @@ def test_a_file_to_read_that_is_none_is_named_and_not_waited_for(
         READERS[name](path)
 
 
-def test_a_model_that_is_no_file_is_named(
-    tmp_path: Path, write_params: Callable[[object], Path], entries: dict[str, object]
-) -> None:
-    (write_params(entries) / "data/models/full.weights.h5").mkdir(parents=True)
-    with pytest.raises(ThawError, match=r"full\.weights\.h5 must be a file\. Received: a folder"):
-        modes.load_classifier("full", tmp_path)
+def test_a_models_description_that_is_no_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "full/model.json").mkdir(parents=True)
+    with pytest.raises(ThawError, match=r"model\.json must be a file\. Received: a folder"):
+        load_classifier(tmp_path / "full")
 
 
 @pytest.mark.parametrize("name", ["some.json", "some.csv", "some", "some-idx3-ubyte"])

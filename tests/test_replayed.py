@@ -13,7 +13,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import yaml
 from conftest import ROOT
 
 from reliability import disks
@@ -21,11 +20,11 @@ from reliability.project import DVC, Project, create
 from study.__main__ import git, origin
 from thaw.config.params import Params, Training
 from thaw.network import backbone, inference, weights
+from thaw.network.classifier import describe, load_classifier, save_classifier
 from thaw.network.heads import build_head
 from thaw.support.errors import ThawError
 from thaw.support.files import atomic_file, sha256
 from thaw.support.runtime import plain_keras, set_up
-from thaw.training import modes
 from thaw.training.batches import Batches
 from thaw.training.checkpoint import Checkpoint
 from thaw.training.fitting import fit
@@ -127,17 +126,16 @@ def test_files_are_read_where_nothing_can_be_locked(tmp_path: Path) -> None:
 def test_a_classifier_answers_alike_in_a_notebook_of_another_precision(
     tmp_path: Path, params: Params
 ) -> None:
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
-    network, head = weights.resnet50(params.image_size, top=False), build_head(params.head)
+    network = weights.resnet50(params.image_size, top=False)
+    head = build_head(params.head, seed=0)
     model = backbone.image_model(network, params.image_size, params.value_range, head)
-    (tmp_path / "data/models").mkdir(parents=True)
-    model.save_weights(tmp_path / "data/models/full.weights.h5")
     side = params.image_size
+    save_classifier(tmp_path / "full", model, describe(side, "0-255", params.head, "random"))
     images = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
     try:
         keras.config.set_dtype_policy("mixed_bfloat16")
         keras.config.set_image_data_format("channels_first")
-        loaded = modes.load_classifier("full", tmp_path)
+        loaded = load_classifier(tmp_path / "full")
     finally:
         set_up(threads=2)
     expected = model.predict_on_batch(images)

@@ -12,9 +12,10 @@ from thaw.config.params import HeadWarmup, Params
 from thaw.support.errors import ThawError
 from thaw.support.runtime import set_up
 from thaw.training.batches import ArrayBatches, Batches
-from thaw.training.checkpoint import Checkpoint, History, uncompiled
+from thaw.training.checkpoint import Checkpoint, uncompiled
 from thaw.training.fitting import cross_entropy, fit, warm_up_head
-from thaw.training.optimizers import optimizer
+from thaw.training.history import History
+from thaw.training.optimizers import build_optimizer
 
 
 class KilledError(Exception):
@@ -34,7 +35,7 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "layer_decay", "parts"),
+    ("schedule", "layer_decay", "accumulation_steps"),
     [("constant", 1.0, 1), ("cosine", 1.0, 1), ("cosine", 0.5, 1), ("cosine", 0.5, 3)],
 )
 @pytest.mark.parametrize(("epoch", "steps_per_execution"), [(1, 1), (3, 1), (3, 3), (4, 1)])
@@ -45,22 +46,22 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     steps_per_execution: int,
     schedule: str,
     layer_decay: float,
-    parts: int,
+    accumulation_steps: int,
     params: Params,
 ) -> None:
     def run(model: keras.Model, name: str) -> History:
         changes = {"epochs": 4, "schedule": schedule, "layer_decay": layer_decay}
         training = params.train_full.model_copy(update=changes)
-        train = batches(parts=parts)
-        by = optimizer(training, train.steps, parts)
-        kept = Checkpoint(tmp_path / name)
+        train = batches(accumulation_steps=accumulation_steps)
+        optimizer = build_optimizer(training, train.steps, accumulation_steps)
+        checkpoint = Checkpoint(tmp_path / name)
         return fit(
             model,
             train,
             batches(None),
             settings(),
-            kept,
-            by=by,
+            checkpoint,
+            optimizer=optimizer,
             steps_per_execution=steps_per_execution,
         )
 
@@ -98,8 +99,8 @@ def test_batches_picked_by_tensorflow_change_no_bit(tmp_path: Path) -> None:
     one, other = network(), network()
     train, validation = (ArrayBatches(FEATURES, LABELS, 16, seed) for seed in (7, None))
     expected = fit(one, batches(), batches(None), settings(), Checkpoint(tmp_path / "one"))
-    kept = Checkpoint(tmp_path / "other")
-    assert fit(other, train, validation, settings(), kept, steps_per_execution=3) == expected
+    checkpoint = Checkpoint(tmp_path / "other")
+    assert fit(other, train, validation, settings(), checkpoint, steps_per_execution=3) == expected
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -144,18 +145,18 @@ def test_patience_by_hand(losses: tuple[float, ...], patience: int, over: bool) 
 
 def test_patience_ends_a_run_early(tmp_path: Path) -> None:
     impatient = settings(learning_rate=0.1, epochs=50, patience=2)
-    kept = Checkpoint(tmp_path / "run")
-    history = fit(network(), batches(), others(), impatient, kept, impatient.patience)
+    checkpoint = Checkpoint(tmp_path / "run")
+    history = fit(network(), batches(), others(), impatient, checkpoint, impatient.patience)
     assert history.epochs == history.best_epoch + 2 < 50
 
 
 def test_a_run_that_diverges_says_so(tmp_path: Path) -> None:
     infinite = Batches(lambda which: np.full((len(which), 8), np.inf, "float32"), LABELS, 16)
-    kept = Checkpoint(tmp_path / "run")
+    checkpoint = Checkpoint(tmp_path / "run")
     linear = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, activation="softmax")])
     with pytest.raises(ThawError, match=r"diverged in epoch 1.*Received: learning_rate 0.01"):
-        fit(linear, infinite, batches(None), settings(), kept)
-    assert not kept.folder.exists()
+        fit(linear, infinite, batches(None), settings(), checkpoint)
+    assert not checkpoint.folder.exists()
 
 
 @pytest.mark.parametrize("error", [ThawError("rgb224.h5 cannot be read"), OSError("disk full")])
@@ -172,10 +173,10 @@ def test_what_reading_a_batch_raises_reaches_the_user(
 
     damaged = Batches(read, LABELS, 16)
     train, validation = (damaged, others()) if part == "train" else (batches(), damaged)
-    kept = Checkpoint(tmp_path / "run")
+    checkpoint = Checkpoint(tmp_path / "run")
     with pytest.raises(type(error), match=f"^{error}$"):
-        fit(network(), train, validation, settings(), kept)
-    assert not kept.folder.exists()
+        fit(network(), train, validation, settings(), checkpoint)
+    assert not checkpoint.folder.exists()
 
 
 def test_a_model_keeps_none_of_what_it_was_fitted_on(tmp_path: Path) -> None:
@@ -244,8 +245,8 @@ def test_a_quiet_run_says_nothing_of_its_epochs(
 ) -> None:
     for quiet in ("", "1"):
         monkeypatch.setenv("THAW_QUIET", quiet)
-        kept = Checkpoint(tmp_path / f"run{quiet}")
-        fit(network(), batches(), batches(None), settings(epochs=1), kept)
+        checkpoint = Checkpoint(tmp_path / f"run{quiet}")
+        fit(network(), batches(), batches(None), settings(epochs=1), checkpoint)
         assert ("val_accuracy" in capfd.readouterr().out) == (not quiet)
 
 
@@ -260,7 +261,7 @@ def test_smoothed_cross_entropy_by_hand() -> None:
     assert cross_entropy(0.0) == "sparse_categorical_crossentropy"
 
 
-def test_the_head_start_is_the_same_every_time() -> None:
+def test_the_head_warmup_is_the_same_every_time() -> None:
     """And it learns: the loss on what it saw falls."""
     ends = []
     for noise in (1, 2):
@@ -274,7 +275,7 @@ def test_the_head_start_is_the_same_every_time() -> None:
     assert (predicted == LABELS).mean() > 0.7
 
 
-def test_the_head_start_leaves_no_optimizer_behind(tmp_path: Path) -> None:
+def test_the_head_warmup_leaves_no_optimizer_behind(tmp_path: Path) -> None:
     """Keras writes those of nested models, too."""
     head = network()
     warm_up_head(head, batches(), HeadWarmup(epochs=1, learning_rate=0.01))
@@ -288,8 +289,8 @@ def test_the_head_start_leaves_no_optimizer_behind(tmp_path: Path) -> None:
     assert not [name for name in names if "optimizer" in name]
 
 
-def test_a_head_start_that_diverges_names_its_own_rate() -> None:
+def test_a_head_warmup_that_diverges_names_its_own_rate() -> None:
     infinite = Batches(lambda which: np.full((len(which), 8), np.inf, "float32"), LABELS, 16)
     linear = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, activation="softmax")])
-    with pytest.raises(ThawError, match=r"head start diverged.*head_warmup.learning_rate 0.01"):
+    with pytest.raises(ThawError, match=r"head warm-up diverged.*head_warmup.learning_rate 0.01"):
         warm_up_head(linear, infinite, HeadWarmup(epochs=1, learning_rate=0.01))

@@ -27,7 +27,7 @@ from thaw.network.predictions import predict
 from thaw.support.errors import ThawError
 from thaw.support.files import read_csv, read_json
 from thaw.support.runtime import set_up
-from thaw.training import activation_cache, fitting, optimizers
+from thaw.training import activation_cache
 from thaw.training import fine_tune as fine_tuning
 from thaw.training.fine_tune import fine_tune
 from thaw.training.frozen import train_frozen
@@ -80,8 +80,7 @@ def test_train_frozen_gives_what_the_end_to_end_frozen_model_gives(
     gradient, and near 0 that is rounding's, another on every processor.
     """
     monkeypatch.setattr(fine_tuning, "build_head", functools.partial(build_head, fast=True))
-    for module in (fitting, optimizers):
-        monkeypatch.setattr(module, "Adam", keras.optimizers.SGD)
+    monkeypatch.setattr(faster, "Adam", keras.optimizers.SGD)
     config = partial(params, params.train_frozen.model_dump(), freeze=BACKBONE_LAYERS)
     cached, whole = train_frozen(root, TrainFrozenConfig.of(params)), fine_tune(root, config)
     for one, other in zip(cached.history.rows, whole.history.rows, strict=True):
@@ -136,7 +135,7 @@ def test_a_cached_run_learns_what_the_uncached_one_learns(
     without AVX-512, 7e-3 at most.
     """
     monkeypatch.setattr(activation_cache, "WORTH", 0.0)
-    monkeypatch.setattr(optimizers, "Adam", keras.optimizers.SGD)
+    monkeypatch.setattr(faster, "Adam", keras.optimizers.SGD)
     weights.save(root / "data/weights", *sources.obtain("bundled", root, seed=0))
     before = weights.resnet50(SMALL, top=False)
     weights.load(root / "data/weights", before)

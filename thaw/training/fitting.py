@@ -10,7 +10,7 @@ import numpy as np
 
 from thaw.config.fields import CLASSES
 from thaw.config.params import Fit, HeadWarmup
-from thaw.network.faster import Adam
+from thaw.network import faster
 from thaw.support.errors import ThawError
 from thaw.support.stage import GOING_ON, QUIET
 from thaw.training.batches import Batches, plain_errors
@@ -117,7 +117,8 @@ def fit(
         Exception: whatever reading a batch raises.
 
     """
-    _compile(model, optimizer or Adam(training.learning_rate), label_smoothing, steps_per_execution)
+    optimizer = optimizer or faster.Adam(training.learning_rate)
+    compile_model(model, optimizer, label_smoothing, steps_per_execution)
     history = checkpoint.resume(model)
     if history.epochs:
         print(f"{GOING_ON} {history.epochs} of {training.epochs}", flush=True)
@@ -150,7 +151,7 @@ def warm_up_head(head: keras.Model, features: Batches, start: HeadWarmup) -> flo
 
     """
     alone = uncompiled(head)  # or the whole network's file would hold this optimizer, too
-    _compile(alone, Adam(start.learning_rate), steps_per_execution=HEAD_STEPS)
+    compile_model(alone, faster.Adam(start.learning_rate), steps_per_execution=HEAD_STEPS)
     history = alone.fit(
         features.to_dataset(),
         epochs=start.epochs,
@@ -161,7 +162,7 @@ def warm_up_head(head: keras.Model, features: Batches, start: HeadWarmup) -> flo
     loss = float(history.history["loss"][-1])
     if not math.isfinite(loss):
         raise ThawError(
-            f"the head start diverged: its loss is {loss}. Received: head_warmup.learning_rate "
+            f"the head warm-up diverged: its loss is {loss}. Received: head_warmup.learning_rate "
             f"{start.learning_rate}. Try a tenth of it."
         )
     return loss
@@ -188,12 +189,13 @@ def cross_entropy(label_smoothing: float) -> str | Loss:
     return smoothed
 
 
-def _compile(
+def compile_model(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     label_smoothing: float = 0.0,
     steps_per_execution: int = 1,
 ) -> None:
+    """Compile `model` as `fit` does, whose docstring says what the arguments are."""
     model.compile(
         optimizer=optimizer,
         loss=cross_entropy(label_smoothing),

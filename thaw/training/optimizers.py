@@ -6,7 +6,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from thaw.config.fields import BLOCKS_PER_STAGE
 from thaw.config.params import BackboneTraining
-from thaw.network.faster import Adam
+from thaw.network import faster
 
 
 def rate_schedule(
@@ -45,13 +45,13 @@ class _StepsOfBatches(LearningRateSchedule):
         return self.schedule(step // self.accumulation_steps)
 
 
-def _adam(rate: float | LearningRateSchedule, accumulation_steps: int) -> Adam:
+def _adam(rate: float | LearningRateSchedule, accumulation_steps: int) -> faster.Adam:
     """Return Adam, which steps by the mean gradient of so many micro-batches."""
     if accumulation_steps == 1:  # Keras takes None or 2 and more
-        return Adam(rate)
+        return faster.Adam(rate)
     if isinstance(rate, LearningRateSchedule):
         rate = _StepsOfBatches(rate, accumulation_steps)
-    return Adam(rate, gradient_accumulation_steps=accumulation_steps)
+    return faster.Adam(rate, gradient_accumulation_steps=accumulation_steps)
 
 
 def build_optimizer(
