@@ -25,7 +25,7 @@ class Batches:
         labels: (n,) int64.
         batch_size: images in a batch.
         seed: of the order of every epoch; None keeps the order of the labels.
-        augment: changes each batch, at random as the seed, the epoch and the batch decide.
+        augment: changes each batch at random. Seed, epoch and batch decide how.
         accumulation_steps: micro-batches that each batch is divided into, of equal size but for
             one image. The optimizer steps after the last one. From 2 on, a smaller last batch is
             left out: its micro-batches would be too few images for batch normalisation.
@@ -75,10 +75,10 @@ class Batches:
             self.order = np.random.default_rng([self.seed, epoch]).permutation(self.order)
 
     def to_dataset(self) -> tf.data.Dataset:
-        """Return what Keras takes the batches from: the epoch's, anew whenever it begins.
+        """Return a dataset that yields the epoch's batches, each time it is iterated over.
 
-        It reads while this object lives, and does not keep it: TensorFlow never lets go of a
-        generator.
+        It does not keep this object alive, because TensorFlow never frees a generator: keep this
+        object as long as the dataset is used.
         """
         weak = weakref.proxy(self)
         signature = keras.tree.map_structure(
@@ -100,7 +100,7 @@ class Batches:
 
 @contextmanager
 def plain_errors(*read: Batches) -> Iterator[None]:
-    """Raise what a batch raised when it was read: TensorFlow makes a text of it."""
+    """Raise what reading a batch raised. TensorFlow turns it into a text."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -144,7 +144,7 @@ class ArrayBatches(Batches):
     def to_dataset(self) -> tf.data.Dataset:
         """Return a dataset that takes the epoch's order anew whenever it begins.
 
-        It calls no Python: TensorFlow would never let go of what it calls, inputs and all.
+        It calls no Python: TensorFlow never frees what it calls, here with all inputs.
         """
         inputs, labels, order = self.inputs, tf.constant(self.labels), self.shared_order
 

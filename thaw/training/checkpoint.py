@@ -1,4 +1,4 @@
-"""The state of an unfinished training: written whole, and held to its digests before it is used."""
+"""The state of an unfinished training. It is written whole, and checked before it is used."""
 
 import hashlib
 import itertools
@@ -35,9 +35,9 @@ LAST, BEST, HISTORY, MANIFEST = FILES = (
     "history.json",
     "SHA256SUMS",
 )
-"""All that a checkpoint holds; the manifest names the others' digests, as `sha256sum` does."""
+"""All that a checkpoint holds. The manifest has the digests of the others, as `sha256sum` does."""
 STARTS_OVER = "training starts over"
-"""What training says where a checkpoint is damaged."""
+"""What training says when a checkpoint is damaged."""
 NO_FOLDER = "it is no folder"
 _DIGITS = 16
 """Of the digest that a checkpoint's folder is called by."""
@@ -47,21 +47,22 @@ _DIGITS = 16
 class Checkpoint:
     """What a fit needs to go on: weights, optimizer, best weights, history.
 
-    Kept in a folder named by everything that decides the result, so that nobody resumes another
-    run: see `open_checkpoint`.
+    The folder's name is a digest of everything that decides the result, so that no run resumes
+    another one: see `open_checkpoint`.
     """
 
     folder: Path
 
     def save(self, model: keras.Model, history: History) -> None:
-        """Keep the state after an epoch, whole or not at all, even if the power goes.
+        """Save the state after an epoch, whole or not at all, even in a power cut.
 
         Raises:
             ThawError: the best weights so far are no longer what was written.
 
         """
-        kept = [*model.variables, *model.variables, *model.optimizer.variables]  # the best, too
-        require_space(self.folder, 4 * sum(math.prod(variable.shape) for variable in kept))
+        # The model's variables twice: the last epoch's, and those of the best.
+        saved = [*model.variables, *model.variables, *model.optimizer.variables]
+        require_space(self.folder, 4 * sum(math.prod(variable.shape) for variable in saved))
         with atomic_folder(self.folder, durable=True) as scratch:
             model.save_weights(scratch / LAST)
             if history.best_epoch == history.epochs:
@@ -75,9 +76,10 @@ class Checkpoint:
             (scratch / MANIFEST).write_text("\n".join([self._title, *lines, ""]))
 
     def resume(self, model: keras.Model) -> History:
-        """Bring a compiled `model` to where it stopped; return its history, empty before any.
+        """Bring a compiled `model` to where it stopped, and return its history so far.
 
-        A damaged checkpoint is told and cleared away, and `model` left as it is.
+        Without a checkpoint the history is empty. A damaged checkpoint is reported and removed, and
+        the model stays as it is.
         """
         if not os.path.lexists(self.folder):
             return History()
@@ -90,7 +92,7 @@ class Checkpoint:
         return history
 
     def restore_last(self, model: keras.Model) -> None:
-        """Give a fitted `model` the weights of its last epoch; raises as `restore_best`."""
+        """Give a fitted `model` the weights of its last epoch; raises what `restore_best` does."""
         self._check(LAST)
         model.load_weights(self.folder / LAST)
 
@@ -105,14 +107,14 @@ class Checkpoint:
         uncompiled(model).load_weights(self.folder / BEST)
 
     def clear(self) -> None:
-        """Forget the run: its results are written."""
+        """Remove the checkpoint, once the run's results are written."""
         if not _not_thaws(self.folder):
             remove_folder(self.folder)
 
     def flaw(self, *names: str) -> str:
-        """Return what is wrong with the files of these names, all by default, "" for nothing.
+        """Return what is wrong with the files of these names (default: all), or "".
 
-        Nothing is opened that is not a plain file: a FIFO would never answer.
+        Only plain files are opened: a FIFO would never answer.
         """
         try:
             if strange := _not_thaws(self.folder):
@@ -150,15 +152,17 @@ def open_checkpoint(
     files: Sequence[Path],
     package: str = "training",
 ) -> Checkpoint:
-    """Return the place for a run's state; of other unfinished runs by its name, the newest stays.
+    """Return the place for a run's state.
+
+    Of the other unfinished runs of the same stage, only the newest stays.
 
     Args:
         root: the project's folder.
         stage: the stage's name, with the seed or cell where it has several runs.
-        params: every param that the result depends on.
+        params: every param that the result depends on: the stage's config, dumped.
         files: every file that it depends on.
-        package: the last package of thaw's that it depends on, whose code counts, too, with that
-            of the packages above it: what draws figures cannot change a training.
+        package: the last package of thaw's that it depends on. The code of that package and of
+            those above it counts too. What draws figures cannot change a training.
 
     """
     identity = {
@@ -171,7 +175,7 @@ def open_checkpoint(
     if os.path.lexists(folder / digest) and kind(folder / digest) != FOLDER:
         _start_over(folder / digest, NO_FOLDER)
     put_back(folder / digest)
-    unfinished = list(folder.glob(f"{SCRATCH}*"))  # a run was killed while it wrote
+    unfinished = list(folder.glob(f"{SCRATCH}*"))  # of runs that were killed while they wrote
     others = [path for path in folder.glob("*") if _is_checkpoint(path) and path.name != digest]
     older = sorted(others, key=lambda path: path.lstat().st_mtime)[:-1]
     for useless in (*unfinished, *older):
@@ -197,7 +201,7 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def _not_thaws(place: Path) -> str:
-    """Return what at `place` thaw did not write there, "" for nothing."""
+    """Return what at `place` thaw did not write there, or ""."""
     if kind(place) != FOLDER:
         return NO_FOLDER
     try:
@@ -212,7 +216,7 @@ def _not_thaws(place: Path) -> str:
 
 
 def _start_over(place: Path, flaw: str) -> None:
-    """Say so, and remove what is at `place`, or move it aside where it is not all thaw's."""
+    """Report the damage, and remove what is at `place`; move it aside if it is not all thaw's."""
     kept = ""
     if _not_thaws(place):
         names = (place.with_name(f"{place.name}-aside-{i}") for i in itertools.count(1))
@@ -227,7 +231,7 @@ def _start_over(place: Path, flaw: str) -> None:
 def uncompiled(model: keras.Model) -> keras.Model:
     """Return the same layers as a model that was never compiled: it is saved without optimizer.
 
-    It keeps the name, which Keras writes into the file: a numbered one would differ between an
-    interrupted and an uninterrupted run.
+    It keeps the name, which Keras writes into the file. A new model would get a number, which would
+    differ between an interrupted and an uninterrupted run.
     """
     return keras.Model(model.inputs, model.outputs, name=model.name)

@@ -1,0 +1,117 @@
+"""What each class of thaw.network.faster gains: python -m benchmarks.faster.
+
+Writes  benchmarks/faster.md
+
+Each class' stage trains with it, and with the class of Keras' that it replaces, on some of the real
+images, in processes of their own. thaw's own functions do the work. An epoch's time is the
+difference between a training of one epoch and a longer one: so neither tracing nor what a stage
+does before and after counts.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+
+from benchmarks.apart import ROOT, machine, run_apart
+from thaw.config.load import load_params
+from thaw.config.params import Params
+from thaw.config.stages import TrainFrozenConfig, TrainFullConfig
+from thaw.data import fashion_mnist, images
+from thaw.network import backbone, faster, features, sources, weights
+from thaw.support import paths
+from thaw.support.runtime import set_up
+from thaw.training.fine_tune import fine_tune
+from thaw.training.frozen import train_frozen
+
+REPLACED = {
+    "Conv2D": keras.layers.Conv2D,
+    "Adam": keras.optimizers.Adam,
+    "Dropout": keras.layers.Dropout,
+    "L2": keras.regularizers.L2,
+}
+CLASSES = {"train-full": ("Conv2D", "Adam"), "train-frozen": ("Dropout", "L2")}
+"""By the stage that each gains most in."""
+IMAGES = {"train-full": 640, "train-frozen": 20_000}
+EPOCHS = {"train-full": 3, "train-frozen": 11}
+WORTH = 1.1
+"""What a class must gain to stay."""
+
+
+def write_inputs(root: Path, params: Params, stage: str) -> None:
+    """Write what the stage reads: some training images, and splits that cost nothing."""
+    counts = {"train": IMAGES[stage], "validation": 20, "test": 20}
+    splits = images.split(*fashion_mnist.load(ROOT / paths.RAW), with_samples(params, counts))
+    images.write_images(root / paths.IMAGES / "rgb32.h5", splits, images.SMALL)
+    weights.save(root / paths.WEIGHTS, *sources.obtain("bundled", root, params.seed))
+    if stage == "train-frozen":
+        base, model = backbone.feature_model(images.SMALL, params.value_range)
+        weights.load(root / paths.WEIGHTS, base)
+        opened = {
+            name: images.open_images(root / paths.IMAGES, images.SMALL, name)
+            for name in images.PARTS
+        }
+        features.write_features(root / paths.FEATURES, model, opened, params.engine)
+
+
+def with_samples(params: Params, counts: dict[str, int]) -> Params:
+    """Return params for a split of such a size."""
+    return params.model_copy(update={"samples": params.samples.model_copy(update=counts)})
+
+
+def train(stage: str, root: Path, params: Params, epochs: int) -> float:
+    """Train on all images of `root`; return the seconds that it took."""
+    changes = {"images": 0, "epochs": epochs}
+    begin = time.perf_counter()
+    if stage == "train-frozen":
+        head = params.train_frozen.model_copy(update=changes)
+        asked = params.model_copy(update={"train_frozen": head})
+        result = train_frozen(root, TrainFrozenConfig.of(asked))
+    else:
+        full = params.train_full.model_copy(update=changes)
+        asked = params.model_copy(update={"train_full": full})
+        result = fine_tune(root, TrainFullConfig.of(asked))
+    seconds = time.perf_counter() - begin
+    result.checkpoint.clear()
+    return seconds
+
+
+def measure(stage: str, root: Path, without: str) -> dict[str, float]:
+    """Return the seconds of an epoch, with all faster classes or without one."""
+    if without != "nothing":
+        setattr(faster, without, REPLACED[without])
+    params = load_params(ROOT)
+    set_up(params.threads)
+    short, long = (train(stage, root, params, epochs) for epochs in (1, EPOCHS[stage]))
+    return {"seconds": (long - short) / (EPOCHS[stage] - 1)}
+
+
+def main() -> None:
+    """Measure every class; write the table."""
+    lines = [
+        f"`python -m benchmarks.faster` on {machine()}",
+        "",
+        "| class | stage | an epoch with Keras' own, s | with thaw's, s | gain |",
+        "|---|---|---|---|---|",
+    ]
+    set_up(load_params(ROOT).threads)
+    for stage, classes in CLASSES.items():
+        with tempfile.TemporaryDirectory() as name:
+            write_inputs(Path(name), load_params(ROOT), stage)
+            ours = run_apart("faster", stage, name, "nothing")["seconds"]
+            for cls in classes:
+                keras_own = run_apart("faster", stage, name, cls)["seconds"]
+                gain = keras_own / ours
+                lines.append(f"| {cls} | {stage} | {keras_own:.2f} | {ours:.2f} | {gain:.2f}x |")
+                print(lines[-1], flush=True)
+    (ROOT / "benchmarks/faster.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps(measure(sys.argv[1], Path(sys.argv[2]), sys.argv[3])))
+    else:
+        main()
