@@ -24,7 +24,7 @@ from thaw.config.fields import BACKBONE_LAYERS
 from thaw.config.load import load_params
 from thaw.config.params import Params
 from thaw.data import fashion_mnist, images
-from thaw.network import backbone, heads, inference, predictions
+from thaw.network import backbone, heads, inference
 from thaw.network.faster import Adam
 from thaw.support.runtime import set_up
 from thaw.training import activation_cache, batches, fitting
@@ -81,7 +81,7 @@ def extract(size: int, way: str, count: int) -> Job:
         return network
 
     def work(network: inference.Network) -> None:
-        for _ in predictions.predict_batches(network, some):
+        for _ in inference.predict_batches(network, some):
             pass
 
     return Job(start, work)
@@ -149,7 +149,7 @@ def frozen(way: str, count: int, epochs: int) -> Job:
     )
 
     def fit(engine: inference.Network, part: images.Images, run_epochs: int) -> None:
-        values = np.concatenate([out for (out,) in predictions.predict_batches(engine, part)])
+        values = np.concatenate([out for (out,) in inference.predict_batches(engine, part)])
         each = batches.ArrayBatches(values, part.labels, batch, 0)
         head.fit(each.to_dataset(), epochs=run_epochs, shuffle=False, verbose=0)
 

@@ -34,7 +34,7 @@ from thaw.findings import evaluation, imagenet
 from thaw.findings.evaluation import Metrics
 from thaw.network import bundled, weights
 from thaw.network.backbone import feature_model, image_model
-from thaw.network.predictions import predict
+from thaw.network.inference import predict
 from thaw.report import canvas, figures
 from thaw.support.files import read_csv, write_csv, write_json
 from thaw.support.runtime import set_up

@@ -16,7 +16,7 @@ from thaw.data.images import SMALL, Images, open_images
 from thaw.findings import baseline, evaluation
 from thaw.network import weights
 from thaw.network.backbone import image_model
-from thaw.network.predictions import predict
+from thaw.network.inference import predict
 from thaw.support.files import atomic_folder, write_csv, write_json
 from thaw.support.runtime import set_up
 from thaw.support.stage import run

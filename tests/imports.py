@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def project_imports(path: Path) -> set[Path]:
-    """Return every file below thaw/ and stages/ that running `path` imports, itself included."""
+    """Return every file of the project that running `path` imports, itself included."""
     found: set[Path] = set()
     waiting = [path]
     while waiting:
@@ -33,7 +33,7 @@ def imported_names(path: Path) -> set[str]:
 def files_of(name: str) -> list[Path]:
     """Return the files that importing `name` runs: the module's and its packages' __init__."""
     parts = name.split(".")
-    if parts[0] not in ("thaw", "stages"):
+    if parts[0] not in ("thaw", "stages", "pretrain"):
         return []
     prefixes = [Path(*parts[: i + 1]) for i in range(len(parts))]
     candidates = [path / "__init__.py" for path in prefixes] + [

@@ -11,7 +11,7 @@ from thaw.data import images
 from thaw.data.images import open_images, split, write_images
 from thaw.network import backbone, features
 from thaw.network.heads import build_head
-from thaw.network.predictions import predict
+from thaw.network.inference import predict
 from thaw.support.errors import ThawError
 
 

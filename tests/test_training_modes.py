@@ -23,7 +23,7 @@ from thaw.network.backbone import feature_model
 from thaw.network.classifier import DESCRIPTION_FILE, WEIGHTS_FILE, load_classifier
 from thaw.network.features import write_features
 from thaw.network.heads import build_head
-from thaw.network.predictions import predict
+from thaw.network.inference import predict
 from thaw.support.errors import ThawError
 from thaw.support.files import read_csv, read_json
 from thaw.support.runtime import set_up

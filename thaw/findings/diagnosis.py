@@ -16,8 +16,7 @@ from thaw.data.images import Images, open_images
 from thaw.findings.evaluation import Metrics
 from thaw.network import backbone, weights
 from thaw.network.heads import build_head
-from thaw.network.inference import batch_size
-from thaw.network.predictions import predict
+from thaw.network.inference import batch_size, predict
 from thaw.support.runtime import seed_everything, set_up
 from thaw.training.batches import Batches
 from thaw.training.checkpoint import Checkpoint, open_checkpoint

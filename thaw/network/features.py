@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from thaw.data.images import Images, check_labels
 from thaw.network import inference
-from thaw.network.predictions import predict_batches
+from thaw.network.inference import predict_batches
 from thaw.network.shared_memory import aligned_empty
 from thaw.support.errors import ThawError
 from thaw.support.files import DAMAGED_HDF5, atomic_file, remedy, require_space

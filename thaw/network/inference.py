@@ -5,7 +5,7 @@ back. Both compute in float32; benchmarks/README.md has the measurements that th
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from thaw.data.images import Images
 from thaw.support.files import require_space
 
 Arrays = tuple[NDArray[np.float32], ...]
@@ -106,3 +108,18 @@ def openvino(model: keras.Model, most: int, streams: int) -> Callable[[NDArray[n
         )
 
     return run
+
+
+def predict_batches(network: Network, images: Images) -> Iterator[Arrays]:
+    """Yield the network's outputs, each (batch, ..) float32, batch by batch, in order."""
+    with tqdm(total=len(images), unit="img", disable=None) as bar:
+        for start in range(0, len(images), network.batch_size):
+            batch = images.batch(slice(start, start + network.batch_size))
+            yield network.run(batch)
+            bar.update(len(batch))
+
+
+def predict(model: keras.Model, images: Images, engine: str = "keras") -> NDArray[np.float32]:
+    """Return the model's output for all `images`, (n, outputs) float32; Keras is the reference."""
+    network = ready(model, engine)
+    return np.concatenate([output for (output,) in predict_batches(network, images)])

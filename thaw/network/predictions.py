@@ -1,17 +1,11 @@
-"""What a model says of images."""
+"""What a classifier predicted, and for which labels."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.images import Images
-from thaw.network import inference
-from thaw.network.inference import Arrays, Network
 from thaw.support.errors import ThawError
 
 
@@ -55,18 +49,3 @@ class Predictions:
     def correct(self) -> NDArray[np.bool_]:
         """Whether each prediction is right."""
         return self.predicted == self.labels
-
-
-def predict_batches(network: Network, images: Images) -> Iterator[Arrays]:
-    """Yield the network's outputs, each (batch, ..) float32, batch by batch, in order."""
-    with tqdm(total=len(images), unit="img", disable=None) as bar:
-        for start in range(0, len(images), network.batch_size):
-            batch = images.batch(slice(start, start + network.batch_size))
-            yield network.run(batch)
-            bar.update(len(batch))
-
-
-def predict(model: keras.Model, images: Images, engine: str = "keras") -> NDArray[np.float32]:
-    """Return the model's output for all `images`, (n, outputs) float32; Keras is the reference."""
-    network = inference.ready(model, engine)
-    return np.concatenate([output for (output,) in predict_batches(network, images)])

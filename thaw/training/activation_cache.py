@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from thaw.config.params import BackboneTraining
 from thaw.data.images import Images
 from thaw.network.backbone import image_model, split_at
-from thaw.network.inference import Arrays, Network, ready
-from thaw.network.predictions import predict_batches
+from thaw.network.inference import Arrays, Network, predict_batches, ready
 from thaw.support import paths
 from thaw.support.files import require_space
 from thaw.support.places import make_folder

@@ -12,8 +12,8 @@ from thaw.config.stages import FineTuneConfig
 from thaw.data.images import PARTS, Images, open_images
 from thaw.network import backbone, weights
 from thaw.network.heads import build_head
-from thaw.network.inference import batch_size
-from thaw.network.predictions import Predictions, predict
+from thaw.network.inference import batch_size, predict
+from thaw.network.predictions import Predictions
 from thaw.support import paths
 from thaw.support.runtime import seed_everything
 from thaw.training import activation_cache
