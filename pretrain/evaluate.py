@@ -28,15 +28,15 @@ from pretrain.settings import FOLDER, HERE, LARGE, SIDES, SMALL, Settings, load_
 from pretrain.teacher import Teacher
 from thaw.config.load import load_params
 from thaw.config.params import Params
-from thaw.data.images import open_images
+from thaw.data.image_store import open_images
 from thaw.findings import evaluation, imagenet
 from thaw.findings.evaluation import Metrics
 from thaw.network import bundled, features, weights
 from thaw.network.backbone import feature_model, image_model
 from thaw.report import canvas, figures
-from thaw.support.files import read_csv, write_csv, write_json
 from thaw.support.runtime import configure
 from thaw.support.stage import run
+from thaw.support.tables import read_csv, write_csv, write_json
 from thaw.training import modes
 
 ROOT = HERE.parent

@@ -8,7 +8,8 @@ Writes  data/features/  features.h5: features (n, 2048) float32, labels (n,) int
 from pathlib import Path
 
 from thaw.config.stages import FeaturesConfig
-from thaw.data.images import PARTS, open_images
+from thaw.data.image_store import open_images
+from thaw.data.splits import SPLITS
 from thaw.network import features, weights
 from thaw.network.backbone import feature_model
 from thaw.support.runtime import configure
@@ -21,7 +22,7 @@ def main(root: Path = Path()) -> str:
     configure(seed=0, threads=config.threads)  # nothing is drawn: another seed changes nothing
     backbone, model = feature_model(config.image_size, config.value_range)
     source = weights.load(root / "data/weights", backbone)
-    images = {part: open_images(root / "data/images", config.image_size, part) for part in PARTS}
+    images = {name: open_images(root / "data/images", config.image_size, name) for name in SPLITS}
     path = root / "data/features/features.h5"
     features.write_features(path, model, images, config.engine)
     total = sum(len(some) for some in images.values())

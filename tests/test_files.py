@@ -11,20 +11,10 @@ from typing import Any
 
 import pytest
 
-from thaw.support.errors import ThawError
-from thaw.support.files import (
-    atomic_file,
-    atomic_folder,
-    put_back,
-    read_csv,
-    read_json,
-    remedy,
-    remove_folder,
-    require_space,
-    write_csv,
-    write_json,
-)
+from thaw.support.errors import ThawError, remedy
+from thaw.support.files import atomic_file, atomic_folder, put_back, remove_folder, require_space
 from thaw.support.stage import explain, run
+from thaw.support.tables import read_csv, read_json, write_csv, write_json
 
 
 def write_half(place: AbstractContextManager[Path]) -> None:

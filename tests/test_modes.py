@@ -10,14 +10,15 @@ from conftest import gray_images
 
 from thaw.config.fields import BACKBONE_LAYERS
 from thaw.config.params import BackboneTraining, Params, Training
-from thaw.data.images import PARTS, SMALL, open_images, split, write_images
+from thaw.data.image_store import SMALL, open_images, write_images
+from thaw.data.splits import SPLITS, make_splits
 from thaw.network import sources, weights
 from thaw.network.backbone import feature_model
 from thaw.network.features import predict, write_features
 from thaw.network.heads import build_head
 from thaw.support.errors import ThawError
-from thaw.support.files import read_csv, read_json
 from thaw.support.runtime import configure
+from thaw.support.tables import read_csv, read_json
 from thaw.training import activation_cache, modes, optimizers
 
 
@@ -26,11 +27,11 @@ def root(tmp_path: Path, params: Params) -> Path:
     """A project through its stage features, on a few made-up images."""
     configure(params.seed, params.threads)
     weights.save(tmp_path / "data/weights", *sources.obtain("random", tmp_path))
-    parts = split(gray_images(100), gray_images(100, seed=1), params)
-    write_images(tmp_path / "data/images/rgb32.h5", parts, SMALL)
+    splits = make_splits(gray_images(100), gray_images(100, seed=1), params.samples)
+    write_images(tmp_path / "data/images/rgb32.h5", splits, SMALL)
     base, model = feature_model(SMALL, "0-255")
     weights.load(tmp_path / "data/weights", base)
-    images = {part: open_images(tmp_path / "data/images", SMALL, part) for part in PARTS}
+    images = {name: open_images(tmp_path / "data/images", SMALL, name) for name in SPLITS}
     write_features(tmp_path / "data/features/features.h5", model, images, "keras")
     return tmp_path
 
@@ -67,8 +68,8 @@ def test_train_frozen_gives_what_the_end_to_end_frozen_model_gives(
     whole = modes.fine_tune(root, params, "whole", training, freeze=BACKBONE_LAYERS)
     for one, other in zip(cached.history.rows, whole.history.rows, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
-    for part in PARTS:
-        one, other = cached.parts[part].probabilities, whole.parts[part].probabilities
+    for name in SPLITS:
+        one, other = cached.parts[name].probabilities, whole.parts[name].probabilities
         np.testing.assert_allclose(one, other, atol=1e-4)
     for a, b in zip(cached.model.get_weights(), whole.model.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)

@@ -14,11 +14,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from thaw.data.images import Images, check_labels
+from thaw.data.image_store import Images, check_labels
 from thaw.network import inference
 from thaw.network.inference import Arrays, Network
-from thaw.support.errors import ThawError
-from thaw.support.files import DAMAGED_HDF5, atomic_file, remedy, require_space
+from thaw.support.errors import ThawError, remedy
+from thaw.support.files import atomic_file, require_space
+from thaw.support.hdf5 import DAMAGED_HDF5
 from thaw.support.places import FOLDER, check_input, check_output
 
 ALIGNMENT = 64

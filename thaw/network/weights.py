@@ -14,16 +14,11 @@ import numpy as np
 from keras.src.utils import naming
 from numpy.typing import NDArray
 
-from thaw.support.errors import ThawError
-from thaw.support.files import (
-    DAMAGED_HDF5,
-    atomic_folder,
-    read_json,
-    remedy,
-    require_space,
-    write_json,
-)
+from thaw.support.errors import ThawError, remedy
+from thaw.support.files import atomic_folder, require_space
+from thaw.support.hdf5 import DAMAGED_HDF5
 from thaw.support.places import check_input
+from thaw.support.tables import read_json, write_json
 
 WEIGHTS_FILE = "resnet50.weights.h5"
 SOURCE_FILE = "source.json"

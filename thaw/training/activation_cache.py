@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thaw.config.params import BackboneTraining
-from thaw.data.images import Images
+from thaw.data.image_store import Images
 from thaw.network.backbone import image_model, split
 from thaw.network.features import predict_batches
 from thaw.network.inference import Arrays, Network, ready
 from thaw.support.files import require_space
+from thaw.support.paths import PRIVATE
 from thaw.support.places import make_folder
-from thaw.support.stage import PRIVATE
 
 WORTH = 1.15
 """Gain below which caching is not worth its disk."""

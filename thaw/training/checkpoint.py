@@ -24,9 +24,9 @@ from thaw.support.files import (
     remove_folder,
     require_space,
     sha256,
-    write_csv,
 )
-from thaw.support.stage import PRIVATE
+from thaw.support.paths import PRIVATE
+from thaw.support.tables import write_csv
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 LAST, BEST, HISTORY, MANIFEST = FILES = (

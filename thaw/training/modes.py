@@ -13,7 +13,8 @@ from thaw.config.fields import BACKBONE_LAYERS
 from thaw.config.load import load_params
 from thaw.config.params import BackboneTraining, Params, Training
 from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.images import PARTS, TEST_EXAMPLE, TRAIN_EXAMPLE, Images, open_images, stratified
+from thaw.data.image_store import Images, open_images
+from thaw.data.splits import SPLITS, TEST_EXAMPLE, TRAIN_EXAMPLE, stratified
 from thaw.findings import evaluation
 from thaw.findings.evaluation import Metrics, Predictions
 from thaw.network import backbone, weights
@@ -21,9 +22,10 @@ from thaw.network.features import load_features, predict
 from thaw.network.heads import build_head
 from thaw.network.inference import batch_size
 from thaw.support.errors import ThawError
-from thaw.support.files import atomic_file, atomic_folder, require_space, write_csv, write_json
+from thaw.support.files import atomic_file, atomic_folder, require_space
 from thaw.support.places import check_input
 from thaw.support.runtime import configure, plain_keras
+from thaw.support.tables import write_csv, write_json
 from thaw.training import activation_cache
 from thaw.training.batches import ArrayBatches, Batches, augmentation, parts_of_a_batch
 from thaw.training.checkpoint import Checkpoint, History, checkpoint, uncompiled
@@ -81,7 +83,7 @@ def train_frozen(root: Path, params: Params) -> TrainingResult:
     quick_head = build_head(params.head, quick=True)
     source = weights.load(root / "data/weights", base)
     backbone.freeze_first(base, BACKBONE_LAYERS)
-    features = {part: load_features(root / "data/features/features.h5", part) for part in PARTS}
+    features = {name: load_features(root / "data/features/features.h5", name) for name in SPLITS}
     kept = checkpoint(
         root,
         f"train-frozen-{params.seed}",
@@ -151,7 +153,7 @@ def fine_tune(
     source = weights.load(root / "data/weights", base)
     frozen = backbone.freeze_count(base, freeze)
     backbone.freeze_first(base, frozen)
-    images = {part: open_images(root / "data/images", size, part) for part in PARTS}
+    images = {name: open_images(root / "data/images", size, name) for name in SPLITS}
     images["train"] = images["train"].sample(training.images, params.seed)
     fitted = {part: images[part] for part in ("train", "validation")}
     batch = min(training.batch_size, len(images["train"]))
