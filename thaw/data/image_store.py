@@ -25,20 +25,21 @@ SMALL, LARGE = 32, 224
 """Sides of the two stored versions, pixels. Other sizes are computed from the small one."""
 _RGB = np.dtype(("u1", (3,)))
 COMPRESSION = -2
-"""zstd's level: 1.4 GB for rgb224 of all 70,000; -1 takes 3 % longer and saves 4 % of that."""
+"""zstd's level: 1.4 GB for rgb224 of all 70,000; -1 takes 3 % longer and saves 4 % of that. HTJ2K
+takes 0.55 GB and JPEG-LS of one channel 0.45 GB, but each takes three times as long to compress."""
 _CACHED_IMAGES = 16
-"""Resized at once: at 224 px they fit in a core's cache."""
+"""Images that are resized at once: at 224 px they fit in a core's cache."""
 _IMAGES_OF_A_TASK = 256
-"""Made ready by a thread at once: enough to make what handing out costs small."""
+"""Images that a thread compresses at once: enough that handing them out costs little."""
 
 
 def write_images(path: Path, splits: dict[str, Split], size: int) -> None:
     """Write every split at `size` pixels to one HDF5 file, whole or not at all.
 
     Each split is a group with `images` (n, size, size, 3) uint8, `labels` (n,) int64 and
-    `positions` (n,) int64 in the original file. An image is one chunk; the three channels are
-    stored apart (HDF5's shuffle filter on a 3-byte type), where zstd finds them equal. Chunks are
-    made ready on all cores and written in order: HDF5 itself would use one.
+    `positions` (n,) int64 in the original file. An image is one chunk. HDF5's shuffle
+    filter on a 3-byte type stores the three channels apart, so that zstd finds them equal. HDF5
+    would compress on one core, so chunks are compressed here, on all cores, and written in order.
     """
     check_output(path.parent, FOLDER)  # all of which is DVC's
     total = sum(map(len, splits.values()))
@@ -66,7 +67,7 @@ def write_images(path: Path, splits: dict[str, Split], size: int) -> None:
 
 
 def _chunks(split: Split, size: int) -> Iterator[bytes]:
-    """Yield what HDF5 stores of each image."""
+    """Yield the bytes that HDF5 stores for each image."""
     tasks = (
         delayed(_compressed)(
             split.gray.images[split.positions[start : start + _IMAGES_OF_A_TASK]], size
@@ -79,9 +80,9 @@ def _chunks(split: Split, size: int) -> Iterator[bytes]:
 
 
 def _compressed(gray: NDArray[np.uint8], size: int) -> list[bytes]:
-    """Return gray images (n, 28, 28) as RGB of `size` pixels, as HDF5's filters would leave them.
+    """Return gray images (n, 28, 28) as RGB of `size` pixels, as HDF5's filters would store them.
 
-    Shuffled, the bytes of an image are its three channels one after another.
+    The shuffle filter puts the three channels of an image one after another.
     """
     compressor = zstandard.ZstdCompressor(level=COMPRESSION)
     chunks = []
@@ -94,9 +95,9 @@ def _compressed(gray: NDArray[np.uint8], size: int) -> list[bytes]:
 
 @dataclass(frozen=True)
 class Images:
-    """One split, or some of it, at one size; pixels are read batch by batch.
+    """A split, or some of its images, at one size; pixels are read batch by batch.
 
-    `rows` are places in this file, `positions` those in the original one.
+    `rows` (n,) are positions in this file, `positions` (n,) those in the original file.
     """
 
     path: Path
@@ -121,7 +122,7 @@ class Images:
         return to_rgb(resize_gray(pixels[..., 0], self.size))
 
     def _read(self, stored: h5py.Dataset, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Read one by one: h5py's own fancy indexing is several times slower."""
+        """Read images one by one: h5py's fancy indexing is several times slower."""
         try:
             return np.stack([stored[row] for row in rows])
         except DAMAGED_HDF5 as error:
@@ -163,10 +164,10 @@ def open_images(folder: Path, size: int, split: str) -> Images:
 
 
 def check_labels(path: Path, labels: NDArray[np.int64], images: int) -> None:
-    """Hold the labels in `path` to Fashion-MNIST's classes and to the number of images.
+    """Check that the labels in `path` are Fashion-MNIST's, one for each image.
 
     Raises:
-        ThawError: one is not from 0 to 9, or there is not one for each image.
+        ThawError: a label is not from 0 to 9, or there are more or fewer labels than images.
 
     """
     if len(labels) != images:

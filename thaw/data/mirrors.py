@@ -1,6 +1,6 @@
-"""Where Fashion-MNIST can be had from.
+"""Mirrors of Fashion-MNIST.
 
-Whatever the mirror, what counts is the decompressed content, checked by SHA-256.
+Any mirror will do: only the decompressed content counts, and SHA-256 checks it.
 """
 
 import gzip
@@ -27,7 +27,7 @@ ZALANDO_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
 @dataclass(frozen=True)
 class Mirror:
-    """A place that Fashion-MNIST can be had from."""
+    """A place to fetch Fashion-MNIST from."""
 
     name: str
     fetch: Callable[[Path], None]

@@ -1,9 +1,9 @@
-"""Resizing of gray images, and gray to RGB.
+"""Gray images of any size, and as RGB.
 
-Resizing is that of the notebooks, `skimage.transform.resize(order=1, mode='constant')`. It is
-linear and separable, so its operator is taken from scikit-image once, by resizing the identity
-matrix, and applied to whole batches as two matrix products. Its entries are ratios of small
-integers; in units of their common denominator all sums are exact, so the bytes are the same on any
+They are resized as in the notebooks, by `skimage.transform.resize(order=1, mode='constant')`. That
+is linear and separable. So scikit-image gives its operator once, by resizing the identity matrix,
+and two matrix products apply it to a whole batch. The operator's entries are ratios of small
+integers. In units of their common denominator all sums are exact, so the bytes are the same on any
 processor.
 """
 
@@ -23,8 +23,8 @@ def resize_operator(source: int, target: int) -> tuple[NDArray[np.float64], int]
     1 / (2 target), and so are the two weights of linear interpolation there.
 
     Returns:
-        The operator (target, source), float64 with integer values, and the integer by which
-        it must be divided.
+        The operator (target, source), float64 with integer values, and the integer to divide
+        it by.
 
     """
     operator = resize(np.eye(source), (target, source), order=1, mode="constant")

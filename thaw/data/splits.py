@@ -23,12 +23,19 @@ def stratified(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Draw `count` positions in `labels` with its share of every class; return them and the rest.
 
-    Both are sorted, so that files are read in their order. `count` = 0 or all draws everything.
-    Of every class either has its share to within one image; where a class has a single one, that
-    mostly goes where most images go.
+    Both are sorted, so that files are read in their order. Each class gives its share to either,
+    to within one image. The only image of a class mostly goes to the larger of the two.
+
+    Args:
+        labels: (n,) int64.
+        count: how many to draw; 0 draws all of them.
+        seed: of the draw.
+
+    Returns:
+        Positions (count,) and (n - count,) int64.
 
     Raises:
-        ThawError: there are fewer.
+        ThawError: `count` is larger than n.
 
     """
     positions = np.arange(len(labels))
@@ -53,9 +60,10 @@ def stratified(
 def _drawn_by_shares(
     labels: NDArray[np.int64], count: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw as scikit-learn does, of classes of any size: each gives its share, rounded down.
+    """Draw from classes of any size, also those that scikit-learn refuses.
 
-    What is then missing comes from those of which rounding took most; equals are drawn for.
+    Each class gives its share, rounded down. The images that are then missing come from the classes
+    that lost most by rounding; among classes that lost as much, chance decides.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(labels))
