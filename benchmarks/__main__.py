@@ -13,7 +13,7 @@ from typing import NamedTuple
 from benchmarks.apart import ROOT, machine, run_apart
 from benchmarks.cases import SIZES
 from benchmarks.overhead import build, empty_stages, timed_repro
-from thaw.support.files import write_csv
+from thaw.support.tables import write_csv
 from tools.commands import dvc
 
 HERE = Path(__file__).parent

@@ -23,7 +23,8 @@ from benchmarks.apart import ROOT
 from thaw.config.fields import BACKBONE_LAYERS
 from thaw.config.load import load_params
 from thaw.config.params import Params
-from thaw.data import fashion_mnist, images
+from thaw.data import fashion_mnist, image_store
+from thaw.data.splits import Split
 from thaw.network import backbone, heads, inference
 from thaw.network.faster import Adam
 from thaw.support.runtime import set_up
@@ -58,9 +59,9 @@ class Job:
     work: Callable[[Any], dict[str, float] | None]
 
 
-def load(size: int, count: int) -> images.Images:
+def load(size: int, count: int) -> image_store.Images:
     """Return the first training images of the pipeline."""
-    return images.open_images(ROOT / "data/images", size, "train").first(count)
+    return image_store.open_images(ROOT / "data/images", size, "train").first(count)
 
 
 def extract(size: int, way: str, count: int) -> Job:
@@ -148,7 +149,7 @@ def frozen(way: str, count: int, epochs: int) -> Job:
         heads.build_head(params.head, seed=0, fast=True), steps_per_execution=fitting.HEAD_STEPS
     )
 
-    def fit(engine: inference.Network, part: images.Images, run_epochs: int) -> None:
+    def fit(engine: inference.Network, part: image_store.Images, run_epochs: int) -> None:
         values = np.concatenate([out for (out,) in inference.predict_batches(engine, part)])
         each = batches.ArrayBatches(values, part.labels, batch, 0)
         head.fit(each.to_dataset(), epochs=run_epochs, shuffle=False, verbose=0)
@@ -172,7 +173,7 @@ def partial(way: str, count: int, epochs: int) -> Job:
     model = compiled(keras.Model(suffix.inputs, head(suffix.output)))
     some = load(32, count)
 
-    def fit(part: images.Images, run_epochs: int) -> float:
+    def fit(part: image_store.Images, run_epochs: int) -> float:
         with tempfile.TemporaryDirectory() as name:
             readers = activation_cache.cached(
                 Path(name), prefix, 32, "0-255", {"train": part}, params.engine
@@ -234,10 +235,10 @@ def preprocess(way: str, count: int, _: int) -> Job:
             notebook_resize(image)
 
     def stage(how_many: int) -> None:
-        part = images.Part(gray, np.arange(how_many))
+        train = Split(gray, np.arange(how_many))
         with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
-            for size in (images.SMALL, images.LARGE):
-                images.write_images(Path(name) / f"{size}.h5", {"train": part}, size)
+            for size in (image_store.SMALL, image_store.LARGE):
+                image_store.write_images(Path(name) / f"{size}.h5", {"train": train}, size)
 
     few = max(count // 50, 1)
     if way == "naive":
@@ -290,7 +291,7 @@ def job(case: str, way: str, size: Size) -> Job:
     """Return a case's job."""
     if case.startswith("extraction"):
         side = int(case.rsplit("-", 1)[1])
-        return extract(side, way, size.images if side == images.SMALL else size.large_images)
+        return extract(side, way, size.images if side == image_store.SMALL else size.large_images)
     named = {"frozen": frozen, "partial": partial, "full": full, "preprocess": preprocess}
     return named[case](way, size.images, size.epochs)
 

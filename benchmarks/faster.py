@@ -20,7 +20,8 @@ from benchmarks.apart import ROOT, machine, run_apart
 from thaw.config.load import load_params
 from thaw.config.params import Params
 from thaw.config.stages import TrainFrozenConfig, TrainFullConfig
-from thaw.data import fashion_mnist, images
+from thaw.data import fashion_mnist, image_store
+from thaw.data.splits import SPLITS, make_splits
 from thaw.network import backbone, faster, features, sources, weights
 from thaw.support import paths
 from thaw.support.runtime import set_up
@@ -44,22 +45,18 @@ WORTH = 1.1
 def write_inputs(root: Path, params: Params, stage: str) -> None:
     """Write what the stage reads: some training images, and splits that cost nothing."""
     counts = {"train": IMAGES[stage], "validation": 20, "test": 20}
-    splits = images.split(*fashion_mnist.load(ROOT / paths.RAW), with_samples(params, counts))
-    images.write_images(root / paths.IMAGES / "rgb32.h5", splits, images.SMALL)
+    samples = params.samples.model_copy(update=counts)
+    splits = make_splits(*fashion_mnist.load(ROOT / paths.RAW), samples)
+    image_store.write_images(root / paths.IMAGES / "rgb32.h5", splits, image_store.SMALL)
     weights.save(root / paths.WEIGHTS, *sources.obtain("bundled", root, params.seed))
     if stage == "train-frozen":
-        base, model = backbone.feature_model(images.SMALL, params.value_range)
+        base, model = backbone.feature_model(image_store.SMALL, params.value_range)
         weights.load(root / paths.WEIGHTS, base)
         opened = {
-            name: images.open_images(root / paths.IMAGES, images.SMALL, name)
-            for name in images.PARTS
+            name: image_store.open_images(root / paths.IMAGES, image_store.SMALL, name)
+            for name in SPLITS
         }
         features.write_features(root / paths.FEATURES, model, opened, params.engine)
-
-
-def with_samples(params: Params, counts: dict[str, int]) -> Params:
-    """Return params for a split of such a size."""
-    return params.model_copy(update={"samples": params.samples.model_copy(update=counts)})
 
 
 def train(stage: str, root: Path, params: Params, epochs: int) -> float:

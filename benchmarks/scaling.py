@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.apart import ROOT, machine, run_apart
 from thaw.report.canvas import new_figure, save, style
 from thaw.report.figures import COLOURS, MARKERS, label_last
-from thaw.support.files import write_csv
+from thaw.support.tables import write_csv
 
 HERE = Path(__file__).parent
 COUNTS = (1_000, 4_000, 16_000, 60_000)
@@ -33,7 +33,8 @@ def measure(count: int, side: int) -> dict[str, float]:
     import numpy as np
 
     from thaw.config.load import load_params
-    from thaw.data import fashion_mnist, images
+    from thaw.data import fashion_mnist, image_store
+    from thaw.data.splits import Split
     from thaw.network import backbone, features, heads
     from thaw.support.runtime import set_up
     from thaw.training import batches, fitting
@@ -45,9 +46,9 @@ def measure(count: int, side: int) -> dict[str, float]:
     _, model = backbone.feature_model(side, "0-255")
     with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
         folder = Path(name)
-        part = images.Part(gray, np.arange(count))
-        images.write_images(folder / f"rgb{side}.h5", {"train": part}, side)
-        some = images.open_images(folder, side, "train")
+        train = Split(gray, np.arange(count))
+        image_store.write_images(folder / f"rgb{side}.h5", {"train": train}, side)
+        some = image_store.open_images(folder, side, "train")
         begin = time.perf_counter()
         features.write_features(folder / "features.h5", model, {"train": some}, params.engine)
         extracted = time.perf_counter()

@@ -29,16 +29,16 @@ from pretrain.teacher import Teacher
 from thaw.config.load import load_params
 from thaw.config.params import Params
 from thaw.config.stages import TrainFullConfig
-from thaw.data.images import open_images
+from thaw.data.image_store import open_images
 from thaw.findings import evaluation, imagenet
 from thaw.findings.evaluation import Metrics
 from thaw.network import bundled, weights
 from thaw.network.backbone import feature_model, image_model
 from thaw.network.inference import predict
 from thaw.report import canvas, figures
-from thaw.support.files import read_csv, write_csv, write_json
 from thaw.support.runtime import set_up
 from thaw.support.stage import run
+from thaw.support.tables import read_csv, write_csv, write_json
 from thaw.training.fine_tune import fine_tune
 
 ROOT = HERE.parent

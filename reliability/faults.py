@@ -27,7 +27,8 @@ from typing import NamedTuple
 import yaml
 
 from reliability.project import Project, create, environment
-from thaw.support.stage import GOING_ON, PRIVATE
+from thaw.support.paths import PRIVATE
+from thaw.support.stage import GOING_ON
 from tools.commands import DVC
 
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGINT": signal.SIGINT}

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reliability.answers import ANSWERS, CONTENT, HEALTHY, PACKED, serve
-from thaw.data import mirrors, transfer
+from thaw.data import debian, mirrors, transfer
 from thaw.data.fashion_mnist import RawFile
 from thaw.data.mirrors import Mirror, download, fetch_url
 
@@ -166,7 +166,7 @@ def folders() -> Iterator[Tried]:
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
     """Return an entry of Debian's package, where the four files lie."""
-    entry = tarfile.TarInfo(f"./{mirrors.DEBIAN_FOLDER}/{name}.gz")
+    entry = tarfile.TarInfo(f"./{debian.FOLDER}/{name}.gz")
     entry.type, entry.linkname = kind, target
     return entry
 
@@ -223,7 +223,7 @@ def packages() -> Iterator[Tried]:
 
 def from_package(package: Path, to: Path) -> None:
     """Be Debian's mirror, where apt-get has delivered a package."""
-    mirrors.unpack_package(Path(shutil.copy(package, to)), to)
+    debian.unpack_package(Path(shutil.copy(package, to)), mirrors.packed_sizes(), to)
 
 
 def main() -> None:

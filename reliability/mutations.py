@@ -54,19 +54,19 @@ MUTATIONS = {
         "thaw/network/backbone.py", "images = images / 255.0", "pass", "test_backbone"
     ),
     "validation images are trained on": Mutation(
-        "thaw/data/images.py",
-        '"train": Part(train, rest[kept])',
-        '"train": Part(train, kept)',
+        "thaw/data/splits.py",
+        '"train": Split(train, rest[kept])',
+        '"train": Split(train, kept)',
         "test_images",
     ),
     "a split that overlaps passes": Mutation(
-        "thaw/data/images.py",
+        "thaw/data/splits.py",
         "if len(np.unique(joined)) != len(joined) or",
         "if",
         "test_images",
     ),
     "a draw is not sorted": Mutation(
-        "thaw/data/images.py",
+        "thaw/data/splits.py",
         "return np.sort(drawn), np.sort(other)",
         "return drawn, other",
         "test_images",

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from thaw.data.mirrors import FOLDER_VARIABLE
-from thaw.support.stage import PRIVATE
+from thaw.support.paths import PRIVATE
 from thaw.support.yaml_file import read_yaml
 from tools.commands import DVC, git
 

@@ -12,14 +12,15 @@ from thaw.config.fields import VALUE_RANGES
 from thaw.config.load import load_params
 from thaw.config.params import Params
 from thaw.config.stages import BaselineConfig
-from thaw.data.images import SMALL, Images, open_images
+from thaw.data.image_store import SMALL, Images, open_images
 from thaw.findings import baseline, evaluation
 from thaw.network import weights
 from thaw.network.backbone import image_model
 from thaw.network.inference import predict
-from thaw.support.files import atomic_folder, write_csv, write_json
+from thaw.support.files import atomic_folder
 from thaw.support.runtime import set_up
 from thaw.support.stage import run
+from thaw.support.tables import write_csv, write_json
 
 
 def main(root: Path = Path()) -> str:

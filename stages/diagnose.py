@@ -11,8 +11,9 @@ from pathlib import Path
 from thaw.config.load import load_params
 from thaw.config.stages import DiagnoseConfig
 from thaw.findings.diagnosis import Cell, CellResult, diagnose
-from thaw.support.files import atomic_folder, write_csv, write_json
+from thaw.support.files import atomic_folder
 from thaw.support.stage import run
+from thaw.support.tables import write_csv, write_json
 from thaw.training.history import HISTORY_COLUMNS
 
 CELL = ("freeze", "value_range", "statistics")

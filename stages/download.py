@@ -7,13 +7,14 @@ from pathlib import Path
 
 from thaw.config.stages import DownloadConfig
 from thaw.data.mirrors import download, mirrors
+from thaw.support import paths
 from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
     DownloadConfig.load(root)
-    source = download(root / "data/raw", mirrors())
+    source = download(root / paths.RAW, mirrors())
     return f"70,000 images, digests verified; source: {source}"
 
 

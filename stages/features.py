@@ -8,9 +8,11 @@ Writes  data/features/  features.h5: features (n, 2048) float32, labels (n,) int
 from pathlib import Path
 
 from thaw.config.stages import FeaturesConfig
-from thaw.data.images import PARTS, open_images
+from thaw.data.image_store import open_images
+from thaw.data.splits import SPLITS
 from thaw.network import features, weights
 from thaw.network.backbone import feature_model
+from thaw.support import paths
 from thaw.support.runtime import set_up
 from thaw.support.stage import run
 
@@ -20,10 +22,9 @@ def main(root: Path = Path()) -> str:
     config = FeaturesConfig.load(root)
     set_up(config.threads)
     backbone, model = feature_model(config.image_size, config.value_range)
-    source = weights.load(root / "data/weights", backbone)
-    images = {part: open_images(root / "data/images", config.image_size, part) for part in PARTS}
-    path = root / "data/features/features.h5"
-    features.write_features(path, model, images, config.engine)
+    source = weights.load(root / paths.WEIGHTS, backbone)
+    images = {name: open_images(root / paths.IMAGES, config.image_size, name) for name in SPLITS}
+    features.write_features(root / paths.FEATURES, model, images, config.engine)
     total = sum(len(some) for some in images.values())
     return f"{total:,} images of {config.image_size} px, weights: {source.name}, by {config.engine}"
 

@@ -1,4 +1,4 @@
-"""Stage preprocess: Fashion-MNIST as RGB of 32 and of 224 pixels, split into three parts.
+"""Stage preprocess: Fashion-MNIST as RGB of 32 and of 224 pixels: train, validation and test.
 
 Reads   data/raw/     the four IDX files
 Writes  data/images/  rgb32.h5, rgb224.h5: images (n, side, side, 3) uint8, labels, positions
@@ -6,21 +6,23 @@ Writes  data/images/  rgb32.h5, rgb224.h5: images (n, side, side, 3) uint8, labe
 
 from pathlib import Path
 
-from thaw.config.load import load_params
 from thaw.config.stages import PreprocessConfig
-from thaw.data import fashion_mnist, images
+from thaw.data import fashion_mnist
+from thaw.data.image_store import LARGE, SMALL, write_images
+from thaw.data.splits import SPLITS, check_split, make_splits
+from thaw.support import paths
 from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
-    params = load_params(root)
-    parts = images.split(*fashion_mnist.load(root / "data/raw"), params)
-    images.check_split(parts)
-    for size in (images.SMALL, images.LARGE):
-        images.write_images(root / f"data/images/rgb{size}.h5", parts, size)
-    counts = ", ".join(f"{len(parts[name].positions):,} {name}" for name in images.PARTS[:3])
-    return f"{counts} images at {images.SMALL} and {images.LARGE} px"
+    config = PreprocessConfig.load(root)
+    splits = make_splits(*fashion_mnist.load(root / paths.RAW), config.samples)
+    check_split(splits)
+    for size in (SMALL, LARGE):
+        write_images(root / paths.IMAGES / f"rgb{size}.h5", splits, size)
+    counts = ", ".join(f"{len(splits[name]):,} {name}" for name in SPLITS[:3])
+    return f"{counts} images at {SMALL} and {LARGE} px"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from thaw.config.stages import WeightsConfig
 from thaw.network import sources, weights
+from thaw.support import paths
 from thaw.support.runtime import set_up
 from thaw.support.stage import run
 
@@ -16,7 +17,7 @@ def main(root: Path = Path()) -> str:
     config = WeightsConfig.load(root)
     set_up(config.threads)
     model, source = sources.obtain(config.weights, root, config.seed)
-    weights.save(root / "data/weights", model, source)
+    weights.save(root / paths.WEIGHTS, model, source)
     top = "with" if source.top else "without"
     return f"ResNet50, {source.name}, {top} its 1000-class top"
 

@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from thaw.support.errors import ThawError
-from thaw.support.files import write_csv
+from thaw.support.tables import write_csv
 from thaw.support.yaml_file import parse_yaml, read_yaml
 from tools.commands import DVC, dvc, end, git, outcome, show_dvc
 from tools.folder import explain, unfit

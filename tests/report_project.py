@@ -10,11 +10,12 @@ from thaw.training.modes import PREDICTION_COLUMNS
 from study.__main__ import load_sets, table
 from thaw.config.params import Params
 from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.images import SMALL, Images, open_images, split, write_images
+from thaw.data.image_store import SMALL, Images, open_images, write_images
+from thaw.data.splits import make_splits
 from thaw.findings.evaluation import key, reliability, wilson_interval
 from thaw.report import drawing
 from thaw.report.results import MODES
-from thaw.support.files import write_csv, write_json
+from thaw.support.tables import write_csv, write_json
 
 
 def scores(accuracy: float, low: float, high: float) -> dict[str, float | int]:
@@ -103,8 +104,8 @@ def make(root: Path, params: Params) -> Path:
     asked = params.model_copy(
         update={"samples": params.samples.model_copy(update={"test": SURE, "train": 50})}
     )
-    parts = split(gray_images(80), gray_images(SURE, seed=1), asked)
-    write_images(root / "data/images/rgb32.h5", parts, SMALL)
+    splits = make_splits(gray_images(80), gray_images(SURE, seed=1), asked.samples)
+    write_images(root / "data/images/rgb32.h5", splits, SMALL)
     test = open_images(root / "data/images", SMALL, "test")
     (root / "study").mkdir()
     for name in ("params.yaml", "requirements.lock", "study/published.csv"):

@@ -7,7 +7,8 @@ import pytest
 from conftest import gray_images
 
 from thaw.config.params import Params
-from thaw.data.images import SMALL, open_images, split, write_images
+from thaw.data.image_store import SMALL, open_images, write_images
+from thaw.data.splits import make_splits
 from thaw.network import backbone, weights
 from thaw.training.activation_cache import cached, expected_gain, plan_cache
 from thaw.training.costs import macs
@@ -82,8 +83,8 @@ def test_augmented_images_are_not_cached(base: keras.Model, params: Params) -> N
 
 @pytest.fixture
 def project(tmp_path: Path, params: Params) -> Path:
-    parts = split(gray_images(100), gray_images(100, seed=1), params)
-    write_images(tmp_path / "data/images/rgb32.h5", parts, SMALL)
+    splits = make_splits(gray_images(100), gray_images(100, seed=1), params.samples)
+    write_images(tmp_path / "data/images/rgb32.h5", splits, SMALL)
     return tmp_path
 
 

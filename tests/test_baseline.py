@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from thaw.data.images import Images
+from thaw.data.image_store import Images
 from thaw.findings import baseline
 from thaw.findings.baseline import ImageNetPredictions
 

@@ -14,7 +14,7 @@ from benchmarks import cases, overhead
 from benchmarks.__main__ import Row, markdown
 from benchmarks.cases import notebook_resize, reckoned
 from benchmarks.scaling import EPOCHS, reckoned_imagenet
-from thaw.data.images import resize_gray, to_rgb
+from thaw.data.resizing import resize_gray, to_rgb
 
 
 def test_the_table_by_hand() -> None:

@@ -6,7 +6,8 @@ import pytest
 from conftest import gray_images
 
 from thaw.config.params import Params
-from thaw.data.images import SMALL, split, write_images
+from thaw.data.image_store import SMALL, write_images
+from thaw.data.splits import make_splits
 from thaw.findings import diagnosis
 from thaw.findings.diagnosis import Cell
 from thaw.network import sources, weights
@@ -66,8 +67,8 @@ def test_the_cells(params: Params) -> None:
 def test_what_a_cell_gives(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     """18 of ResNet50's 53 batch normalisations are among its first 60 layers."""
     weights.save(tmp_path / "data/weights", *sources.obtain("random", tmp_path, seed=0))
-    parts = split(gray_images(100), gray_images(100, seed=1), params)
-    write_images(tmp_path / "data/images/rgb32.h5", parts, SMALL)
+    splits = make_splits(gray_images(100), gray_images(100, seed=1), params.samples)
+    write_images(tmp_path / "data/images/rgb32.h5", splits, SMALL)
     whole, some = Cell(175, "0-255", "inference", 0.99), Cell(60, "0-1", "inference", 0.99)
     monkeypatch.setattr(diagnosis, "cells", lambda params: [whole, some])
     outcomes, metrics = diagnosis.diagnose(tmp_path, asked(params, 175))

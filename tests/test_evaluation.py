@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from thaw.findings import evaluation
-from thaw.findings.evaluation import Predictions
+from thaw.network.predictions import Predictions
 from thaw.support.errors import ThawError
 
 

@@ -7,8 +7,8 @@ import pytest
 from conftest import gray_images
 
 from thaw.config.params import Params
-from thaw.data import images
-from thaw.data.images import open_images, split, write_images
+from thaw.data.image_store import SMALL, open_images, write_images
+from thaw.data.splits import SPLITS, make_splits
 from thaw.network import backbone, features
 from thaw.network.heads import build_head
 from thaw.network.inference import predict
@@ -17,8 +17,8 @@ from thaw.support.errors import ThawError
 
 @pytest.fixture
 def folder(tmp_path: Path, params: Params) -> Path:
-    parts = split(gray_images(100), gray_images(100, seed=1), params)
-    write_images(tmp_path / "rgb32.h5", parts, images.SMALL)
+    splits = make_splits(gray_images(100), gray_images(100, seed=1), params.samples)
+    write_images(tmp_path / "rgb32.h5", splits, SMALL)
     return tmp_path
 
 
@@ -28,12 +28,12 @@ def test_a_head_on_cached_features_says_what_the_whole_frozen_model_says(
     keras.utils.set_random_seed(0)
     base, extractor = backbone.feature_model(32, "0-255")
     base.trainable = False
-    parts = {part: open_images(folder, 32, part) for part in images.PARTS}
-    features.write_features(folder / "features.h5", extractor, parts, "keras")
+    images = {name: open_images(folder, 32, name) for name in SPLITS}
+    features.write_features(folder / "features.h5", extractor, images, "keras")
     head = build_head(params.head, seed=0)
     whole = backbone.image_model(base, 32, "0-255", head)
-    for part, some in parts.items():
-        cached, labels = features.load_features(folder / "features.h5", part)
+    for name, some in images.items():
+        cached, labels = features.load_features(folder / "features.h5", name)
         assert cached.shape == (len(some), 2048)
         assert cached.dtype == np.float32
         np.testing.assert_array_equal(labels, some.labels)

@@ -11,19 +11,8 @@ from typing import Any
 
 import pytest
 
-from thaw.support.errors import ThawError
-from thaw.support.files import (
-    atomic_file,
-    atomic_folder,
-    put_back,
-    read_csv,
-    read_json,
-    remedy,
-    remove_folder,
-    require_space,
-    write_csv,
-    write_json,
-)
+from thaw.support.errors import remedy
+from thaw.support.files import atomic_file, atomic_folder, put_back, remove_folder, require_space
 from thaw.support.stage import explain, run
 
 
@@ -165,39 +154,6 @@ def test_space_is_asked_for_before_it_is_used(
     with pytest.raises(OSError, match=r"112 MB are needed, 100 MB are free") as caught:
         require_space(tmp_path / "not" / "there", 80_000_000)
     assert "no space left" in explain(caught.value)
-
-
-def test_metrics_are_sorted_and_rounded(tmp_path: Path) -> None:
-    write_json(tmp_path / "m.json", {"b": 0.123456, "a": "text", "c": 3})
-    assert (tmp_path / "m.json").read_text() == '{\n  "a": "text",\n  "b": 0.1235,\n  "c": 3\n}\n'
-    assert read_json(tmp_path / "m.json") == {"a": "text", "b": 0.1235, "c": 3}
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_metrics_that_are_no_numbers_are_not_written(tmp_path: Path, value: float) -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        write_json(tmp_path / "m.json", {"loss": value})
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("content", [None, "", "[1]", "{", "\ufffe"])
-def test_json_that_cannot_be_read_is_named(tmp_path: Path, content: str | None) -> None:
-    if content is not None:
-        (tmp_path / "m.json").write_text(content)
-    with pytest.raises(ThawError, match=r"m\.json .*dvc repro"):
-        read_json(tmp_path / "m.json")
-
-
-def test_csv_comes_back(tmp_path: Path) -> None:
-    write_csv(tmp_path / "t.csv", ("a", "b"), [(1, "x,y"), (2, "z")])
-    assert read_csv(tmp_path / "t.csv") == [{"a": "1", "b": "x,y"}, {"a": "2", "b": "z"}]
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"a,b\n1\n", b"a,b\n1,2,3\n"])
-def test_csv_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "t.csv").write_bytes(content)
-    with pytest.raises(ThawError, match=r"t\.csv .*dvc repro"):
-        read_csv(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize(

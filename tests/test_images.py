@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from skimage.transform import resize
 from sklearn.model_selection import train_test_split
 
-from thaw.config.params import Params
-from thaw.data import images
+from thaw.config.params import Params, Samples
+from thaw.data import image_store
 from thaw.data.fashion_mnist import GrayImages
-from thaw.data.images import open_images, resize_gray, split, stratified, to_rgb, write_images
+from thaw.data.image_store import LARGE, SMALL, open_images, write_images
+from thaw.data.resizing import resize_gray, resize_operator, to_rgb
+from thaw.data.splits import SPLITS, check_split, make_splits, stratified
 from thaw.support.errors import ThawError
 
 Gray = Callable[..., GrayImages]
@@ -39,7 +41,7 @@ def test_doubling_by_hand() -> None:
 
 def test_resizing_sums_whole_numbers_only() -> None:
     for size in (32, 57, 224):
-        operator, denominator = images.resize_operator(32, size)
+        operator, denominator = resize_operator(32, size)
         reference = resize(np.eye(32), (size, 32), order=1, mode="constant")
         np.testing.assert_allclose(operator / denominator, reference, atol=1e-12)
         np.testing.assert_array_equal(operator, np.rint(operator))
@@ -71,37 +73,35 @@ def test_stratified_may_draw_all_or_nearly_all_or_hardly_any(each: int, count: i
     np.testing.assert_array_equal(np.sort(np.concatenate([drawn, rest])), np.arange(10 * each))
 
 
-def real_params(params: Params, **samples: int) -> Params:
-    return params.model_copy(update={"samples": params.samples.model_copy(update=samples)})
-
-
-def test_split_shares_no_image_and_keeps_test_apart(gray: Gray, params: Params) -> None:
+def test_splits_share_no_image_and_test_is_kept_apart(gray: Gray) -> None:
     train, test = gray(60_000), gray(1_000, seed=1)
-    parts = split(train, test, real_params(params, train=0, validation=2_000, test=0))
-    images.check_split(parts)
-    assert [len(parts[name].positions) for name in images.PARTS] == [58_000, 2_000, 1_000, 2]
-    assert not set(parts["train"].positions) & set(parts["validation"].positions)
-    assert parts["test"].gray is test
+    splits = make_splits(train, test, Samples(seed=0, train=0, validation=2_000, test=0))
+    check_split(splits)
+    assert [len(splits[name]) for name in SPLITS] == [58_000, 2_000, 1_000, 2]
+    assert not set(splits["train"].positions) & set(splits["validation"].positions)
+    assert splits["test"].gray is test
     np.testing.assert_array_equal(
-        np.bincount(train.labels[parts["validation"].positions]), [200] * 10
+        np.bincount(train.labels[splits["validation"].positions]), [200] * 10
     )
-    np.testing.assert_array_equal(parts["examples"].gray.images[0], train.images[6])
-    np.testing.assert_array_equal(parts["examples"].gray.images[1], test.images[0])
+    np.testing.assert_array_equal(splits["examples"].gray.images[0], train.images[6])
+    np.testing.assert_array_equal(splits["examples"].gray.images[1], test.images[0])
 
 
 def test_an_overlap_is_refused(gray: Gray, params: Params) -> None:
-    parts = split(gray(100), gray(100), params)
-    parts["validation"] = parts["train"]
+    splits = make_splits(gray(100), gray(100), params.samples)
+    splits["validation"] = splits["train"]
     with pytest.raises(ThawError, match="overlap"):
-        images.check_split(parts)
+        check_split(splits)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, gray: Gray, params: Params, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(images, "_IMAGES_OF_A_TASK", 24)  # several for a part, the last not whole
-    parts = split(gray(100), gray(100), params)
-    for size in (images.SMALL, images.LARGE):
-        write_images(tmp_path / f"rgb{size}.h5", parts, size)
+    monkeypatch.setattr(
+        image_store, "_IMAGES_OF_A_TASK", 24
+    )  # several for a split, the last not whole
+    splits = make_splits(gray(100), gray(100), params.samples)
+    for size in (SMALL, LARGE):
+        write_images(tmp_path / f"rgb{size}.h5", splits, size)
     return tmp_path
 
 
@@ -109,8 +109,8 @@ def folder(tmp_path: Path, gray: Gray, params: Params, monkeypatch: pytest.Monke
 def test_images_come_back_as_they_went_in(
     folder: Path, gray: Gray, params: Params, size: int
 ) -> None:
-    part = split(gray(100), gray(100), params)["train"]
-    small = resize_gray(part.gray.images[part.positions], 32)
+    train = make_splits(gray(100), gray(100), params.samples)["train"]
+    small = resize_gray(train.gray.images[train.positions], 32)
     expected = to_rgb(small if size == 32 else resize_gray(small, size))
     opened = open_images(folder, size, "train")
     assert len(opened) == 60
@@ -118,7 +118,7 @@ def test_images_come_back_as_they_went_in(
     batch = opened.batch(order)
     assert batch.dtype == np.uint8
     np.testing.assert_array_equal(batch, expected[order])
-    np.testing.assert_array_equal(opened.labels, part.gray.labels[part.positions])
+    np.testing.assert_array_equal(opened.labels, train.gray.labels[train.positions])
 
 
 def test_a_sample_is_stratified_and_reads_its_own_images(folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_large_version_is_compressed_to_a_third_of_itself_and_more(folder: P
 
 def test_files_are_the_same_bytes_at_every_run(folder: Path, gray: Gray, params: Params) -> None:
     before = (folder / "rgb32.h5").read_bytes()
-    write_images(folder / "rgb32.h5", split(gray(100), gray(100), params), 32)
+    write_images(folder / "rgb32.h5", make_splits(gray(100), gray(100), params.samples), 32)
     assert (folder / "rgb32.h5").read_bytes() == before
 
 

@@ -10,19 +10,12 @@ import pytest
 from conftest import tree
 
 from thaw.config.load import load_params
-from thaw.data import fashion_mnist, images
+from thaw.data import fashion_mnist, image_store
 from thaw.network import features, weights
 from thaw.network.classifier import load_classifier
 from thaw.support.errors import ThawError
-from thaw.support.files import (
-    atomic_file,
-    atomic_folder,
-    put_back,
-    read_csv,
-    read_json,
-    remove_folder,
-    sha256,
-)
+from thaw.support.files import atomic_file, atomic_folder, put_back, remove_folder, sha256
+from thaw.support.tables import read_csv, read_json
 from thaw.training.checkpoint import HISTORY, checkpoint
 
 
@@ -133,7 +126,7 @@ def test_a_folder_that_dvc_takes_whole_may_be_no_link(tmp_path: Path, mine: Path
     out.symlink_to(mine)
     model = SimpleNamespace(output_shape=(None, 8))
     with pytest.raises(ThawError, match=r"out must be a folder\. Received: a symbolic link"):
-        images.write_images(out / "rgb32.h5", {}, images.SMALL)
+        image_store.write_images(out / "rgb32.h5", {}, image_store.SMALL)
     with pytest.raises(ThawError, match=r"out must be a folder\. Received: a symbolic link"):
         features.write_features(out / "features.h5", model, {}, "keras")
     assert set(tree(mine)) == {"file"}
@@ -196,8 +189,8 @@ def test_what_is_called_like_an_unfinished_checkpoint_stays(
     assert tree(tmp_path) == before
 
 
-def read_part(path: Path) -> object:
-    return images.open_images(path.parent, images.SMALL, "test")
+def read_images(path: Path) -> object:
+    return image_store.open_images(path.parent, image_store.SMALL, "test")
 
 
 def read_resnet(path: Path) -> object:
@@ -211,7 +204,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "some-idx3-ubyte": fashion_mnist.read_idx,
     "train-images-idx3-ubyte": lambda path: fashion_mnist.load(path.parent),
     "features.h5": lambda path: features.load_features(path, "test"),
-    "rgb32.h5": read_part,
+    "rgb32.h5": read_images,
     "resnet50.weights.h5": read_resnet,
     "params.yaml": lambda path: load_params(path.parent),
 }

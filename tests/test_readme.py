@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from reliability.mutations import MUTATIONS
 from thaw.report.results import MODES
-from thaw.support.files import read_csv, read_json
+from thaw.support.tables import read_csv, read_json
 
 README = (ROOT / "README.md").read_text()
 

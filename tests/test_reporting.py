@@ -10,7 +10,7 @@ from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.report import drawing, pages
 from thaw.report.pages import answer
 from thaw.support.errors import ThawError
-from thaw.support.files import read_csv, read_json, write_csv, write_json
+from thaw.support.tables import read_csv, read_json, write_csv, write_json
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from conftest import read_entries, small_params
 from report_project import make
 
-from thaw.data.images import SMALL, open_images
+from thaw.data.image_store import SMALL, open_images
 from thaw.report.results import load
 from thaw.support.errors import ThawError
-from thaw.support.files import read_csv, read_json, write_csv, write_json
+from thaw.support.tables import read_csv, read_json, write_csv, write_json
 
 
 @pytest.fixture(scope="module")

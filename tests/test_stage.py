@@ -13,7 +13,8 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT
 
-from thaw.config import memory
+from thaw.config.stages import TrainFullConfig
+from thaw.support import memory
 from thaw.support.stage import explain, run
 
 TALKING = """
@@ -116,13 +117,18 @@ EXHAUSTED = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating te
 def test_too_little_memory_is_one_message(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(memory, "balance", lambda stage: (3.7, 4.0))
+    monkeypatch.setattr(memory, "available", lambda: 4.0)
     expected = "error in stage s: the memory ran out. It takes about 3.7 GB; 4.0 GB were free. End "
     with pytest.raises(SystemExit, match=expected):
-        run("s", lambda: fail(error))
+        run("s", lambda: fail(error), lambda: 3.7)
 
 
-@pytest.mark.parametrize(("free", "warned"), [(5e9, False), (1e9, True)])
+def test_where_nobody_knows_what_a_stage_takes_that_is_left_out() -> None:
+    with pytest.raises(SystemExit, match=r"the memory ran out\. End other programs"):
+        run("s", lambda: fail(MemoryError()))
+
+
+@pytest.mark.parametrize(("free", "warned"), [(5.0, False), (1.0, True)])
 def test_memory_that_may_not_do_is_said_before(
     write_params: Callable[[Any], Path],
     entries: dict[str, Any],
@@ -132,26 +138,25 @@ def test_memory_that_may_not_do_is_said_before(
     warned: bool,
 ) -> None:
     monkeypatch.chdir(write_params(entries | {"image_size": 224}))
-    monkeypatch.setattr(memory, "available", lambda: free / 1e9)
-    run("train-full", lambda: "done")
+    monkeypatch.setattr(memory, "available", lambda: free)
+    run("train-full", lambda: "done", TrainFullConfig.memory_needed)
     expected = "train-full may not have enough memory. It takes about 3.7 GB; 1.0 GB were free. If"
     assert (expected in capsys.readouterr().err) is warned
 
 
-def test_larger_images_need_more_memory(entries: dict[str, Any]) -> None:
+def test_larger_images_need_more_memory(
+    write_params: Callable[[Any], Path], entries: dict[str, Any]
+) -> None:
     needs = [
-        memory.need("train-full", memory.Params.model_validate(entries | {"image_size": side}))
+        TrainFullConfig.memory_needed(write_params(entries | {"image_size": side}))
         for side in (32, 128, 224)
     ]
     assert needs == sorted(needs)
-    assert (needs[0], needs[2]) == memory.NEEDS["train-full"]
+    assert (needs[0], needs[2]) == pytest.approx(TrainFullConfig.memory_gb)
 
 
-def test_a_stage_without_valid_params_has_no_known_need(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert memory.balance("train-full") == memory.balance("download") == (0.0, 0.0)
+def test_a_stage_without_valid_params_has_no_known_need(tmp_path: Path) -> None:
+    assert TrainFullConfig.memory_needed(tmp_path) == 0
 
 
 @pytest.mark.parametrize(

@@ -75,3 +75,15 @@ def test_python_without_docstrings_is_refused() -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: TensorFlow and scikit-image do not load without docs")
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("under_dvc", [False, True])
+def test_only_a_stage_of_dvcs_looks_for_its_dvc(
+    monkeypatch: pytest.MonkeyPatch, under_dvc: bool
+) -> None:
+    """`import thaw` loads nothing else that takes time: everything imports it."""
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    if under_dvc:
+        monkeypatch.setenv("DVC_STAGE", "some")
+    command = [sys.executable, "-c", "import sys, thaw; print('psutil' in sys.modules)"]
+    assert subprocess.check_output(command, cwd=ROOT, text=True).strip() == str(under_dvc)

@@ -16,7 +16,8 @@ from thaw.config.fields import BACKBONE_LAYERS
 from thaw.config.params import Params
 from thaw.config.stages import TrainFrozenConfig, TrainFullConfig, TrainPartialConfig
 from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.images import PARTS, SMALL, open_images, split, write_images
+from thaw.data.image_store import SMALL, open_images, write_images
+from thaw.data.splits import SPLITS, make_splits
 from thaw.findings.classifier_results import classifier_metrics, write_results
 from thaw.network import faster, sources, weights
 from thaw.network.backbone import feature_model
@@ -25,8 +26,8 @@ from thaw.network.features import write_features
 from thaw.network.heads import build_head
 from thaw.network.inference import predict
 from thaw.support.errors import ThawError
-from thaw.support.files import read_csv, read_json
 from thaw.support.runtime import set_up
+from thaw.support.tables import read_csv, read_json
 from thaw.training import activation_cache
 from thaw.training import fine_tune as fine_tuning
 from thaw.training.fine_tune import fine_tune
@@ -39,11 +40,11 @@ def root(tmp_path: Path, params: Params) -> Path:
     """A project through its stage features, on a few made-up images."""
     set_up(params.threads)
     weights.save(tmp_path / "data/weights", *sources.obtain("random", tmp_path, seed=0))
-    parts = split(gray_images(100), gray_images(100, seed=1), params)
-    write_images(tmp_path / "data/images/rgb32.h5", parts, SMALL)
+    splits = make_splits(gray_images(100), gray_images(100, seed=1), params.samples)
+    write_images(tmp_path / "data/images/rgb32.h5", splits, SMALL)
     base, model = feature_model(SMALL, "0-255")
     weights.load(tmp_path / "data/weights", base)
-    images = {part: open_images(tmp_path / "data/images", SMALL, part) for part in PARTS}
+    images = {part: open_images(tmp_path / "data/images", SMALL, part) for part in SPLITS}
     write_features(tmp_path / "data/features/features.h5", model, images, "keras")
     return tmp_path
 
@@ -85,7 +86,7 @@ def test_train_frozen_gives_what_the_end_to_end_frozen_model_gives(
     cached, whole = train_frozen(root, TrainFrozenConfig.of(params)), fine_tune(root, config)
     for one, other in zip(cached.history.rows, whole.history.rows, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
-    for name in PARTS:
+    for name in SPLITS:
         np.testing.assert_allclose(
             cached.predictions[name].probabilities,
             whole.predictions[name].probabilities,

@@ -4,7 +4,6 @@ import os
 import sys
 
 from thaw.support.environment import hide_keras_home, settle
-from thaw.support.parent import watch
 
 __version__ = "0.1.0"
 
@@ -25,6 +24,8 @@ hide_keras_home()
 
 # Before the libraries are loaded: that takes seconds, in which dvc may end.
 if "DVC_STAGE" in os.environ:
+    from thaw.support.parent import watch
+
     watch()
 
 if sys.flags.optimize > 1:

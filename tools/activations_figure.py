@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from thaw.config.fields import VALUE_RANGES
 from thaw.config.load import load_params
-from thaw.data.images import SMALL, open_images
+from thaw.data.image_store import SMALL, open_images
 from thaw.network import weights
 from thaw.network.backbone import preprocess
 from thaw.report.canvas import new_figure, save, style

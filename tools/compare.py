@@ -16,7 +16,7 @@ from thaw.report.pages import flat
 from thaw.report.results import MODES
 from thaw.support import paths
 from thaw.support.errors import ThawError
-from thaw.support.files import read_json
+from thaw.support.tables import read_json
 from tools.commands import dvc, git
 from tools.pr_comment import shown
 

@@ -1,20 +1,17 @@
-"""Where Fashion-MNIST can be had from.
+"""Mirrors of Fashion-MNIST.
 
-Whatever the mirror, what counts is the decompressed content, checked by SHA-256.
+Any mirror will do: only the decompressed content counts, and SHA-256 checks it.
 """
 
 import gzip
 import os
 import shutil
-import subprocess
-import tarfile
-import tempfile
 import zlib
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from thaw.data import debian
 from thaw.data.fashion_mnist import FILES, RawFile
 from thaw.data.transfer import MirrorError, copy, fetch, open_regular, printable
 from thaw.support.errors import ThawError
@@ -26,21 +23,11 @@ FOLDER_VARIABLE = "THAW_FASHION_MNIST"
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 # Amazon serves sites of this kind over http only; the digests vouch for the content.
 ZALANDO_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
-DEBIAN_PACKAGE = "dataset-fashion-mnist"
-DEBIAN_FOLDER = Path("usr/share/datasets/fashion-mnist")
-# Root's apt-get downloads as the user _apt, whom a container with root alone has not; the digests
-# vouch for the content.
-APT_AS_ITS_CALLER = "-oAPT::Sandbox::User="
-
-PROCESS_TIMEOUT = 300.0
-"""Seconds for one call of apt-get or dpkg-deb."""
-_OF_OTHER_FILES = 1_000_000
-"""Bytes, uncompressed, that Debian's package may have beside the four files; it has 60,000."""
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """A place that Fashion-MNIST can be had from."""
+    """A place to fetch Fashion-MNIST from."""
 
     name: str
     fetch: Callable[[Path], None]
@@ -55,7 +42,7 @@ def mirrors() -> list[Mirror]:
         *folder,
         Mirror(f"Keras ({KERAS_URL})", lambda to: fetch_url(KERAS_URL, to)),
         Mirror(f"Zalando ({ZALANDO_URL})", lambda to: fetch_url(ZALANDO_URL, to)),
-        Mirror(f"Debian (package {DEBIAN_PACKAGE})", _from_debian),
+        Mirror(f"Debian (package {debian.PACKAGE})", lambda to: debian.fetch(packed_sizes(), to)),
     ]
 
 
@@ -76,10 +63,9 @@ def download(folder: Path, sources: list[Mirror]) -> str:
             link, or holds anything else.
 
     """
-    # With DVC's `cache.type symlink` the four are links into its cache: whole, they are only read.
     complete = kind(folder) == FOLDER and _is_complete(folder)
-    if not complete or _holds_more(folder):
-        check_only(folder, _names())
+    # With DVC's `cache.type symlink` the four are links into its cache: whole, they are only read.
+    check_only(folder, {file.name for file in FILES}, links=complete)
     if complete:
         _drop_left_by_dvc(folder)
         return "already there"
@@ -110,15 +96,6 @@ def _is_complete(folder: Path) -> bool:
     )
 
 
-def _names() -> set[str]:
-    return {file.name for file in FILES}
-
-
-def _holds_more(folder: Path) -> bool:
-    """Whether there is anything else than the four files, and what a killed DVC left."""
-    return any(path.name not in _names() and not is_left_by_dvc(path) for path in folder.iterdir())
-
-
 def _drop_left_by_dvc(folder: Path) -> None:
     """Remove what DVC would take for a part of the data set."""
     for path in folder.iterdir():
@@ -131,7 +108,7 @@ def _keep_only_files(scratch: Path) -> None:
     for entry in scratch.iterdir():
         if kind(entry) == FOLDER:
             shutil.rmtree(entry)
-        elif entry.name not in _names():
+        elif entry.name not in {file.name for file in FILES}:
             entry.unlink()
 
 
@@ -182,7 +159,12 @@ def fetch_url(url: str, to: Path) -> None:
         MirrorError: a file did not come whole within the tries, the time-outs and its size.
 
     """
-    fetch(url, {f"{file.name}.gz": most_packed(file) for file in FILES}, to)
+    fetch(url, packed_sizes(), to)
+
+
+def packed_sizes() -> dict[str, int]:
+    """Return how many bytes each of the four may have as .gz, by its name as such."""
+    return {f"{file.name}.gz": most_packed(file) for file in FILES}
 
 
 def most_packed(file: RawFile) -> int:
@@ -193,83 +175,3 @@ def most_packed(file: RawFile) -> int:
     less than this.
     """
     return file.size + file.size // 1000 + 1000
-
-
-def _from_debian(to: Path) -> None:
-    """Download Debian's package with apt-get and unpack it; no tool for that needs root."""
-    missing = [tool for tool in ("apt-get", "dpkg-deb", "prlimit") if shutil.which(tool) is None]
-    if missing:
-        raise MirrorError(f"{' and '.join(missing)} not found: this is not a Debian system")
-    work = to / "debian"
-    work.mkdir()
-    try:
-        _call("apt-get", APT_AS_ITS_CALLER, "download", DEBIAN_PACKAGE, folder=work)
-    except MirrorError:
-        options = [APT_AS_ITS_CALLER, *_private_package_lists(work)]
-        _call("apt-get", *options, "update", folder=work)
-        _call("apt-get", *options, "download", DEBIAN_PACKAGE, folder=work)
-    packages = sorted(work.glob("*.deb"))
-    if not packages:
-        raise MirrorError("apt-get delivered no package")
-    unpack_package(packages[-1], to)
-
-
-def unpack_package(package: Path, to: Path) -> None:
-    """Copy the four files out of a package of Debian's; nothing else of it is written.
-
-    Raises:
-        MirrorError: one is not there, is no regular file or is too long, or the whole package is.
-
-    """
-    sizes = {f"{file.name}.gz": most_packed(file) for file in FILES}
-    content, most = package.with_suffix(".tar"), sum(sizes.values()) + _OF_OTHER_FILES
-    tool = ("prlimit", f"--fsize={most}", "dpkg-deb", "--fsys-tarfile", package.name)
-    _call(*tool, folder=package.parent, output=content)
-    try:
-        with tarfile.open(content) as archive:
-            for name, size in sizes.items():
-                member = archive.getmember(f"./{DEBIAN_FOLDER}/{name}")
-                stream = archive.extractfile(member) if member.isreg() else None
-                if stream is None:
-                    raise MirrorError(f"{name} is not a regular file")
-                copy(stream, to / name, size)
-    except (tarfile.TarError, LookupError, ValueError) as error:
-        raise MirrorError(f"{package.name} cannot be unpacked: {error}") from error
-
-
-def _private_package_lists(work: Path) -> list[str]:
-    """Return apt-get's options for keeping its lists in `work`, where no root is needed."""
-    for name in ("lists/partial", "cache/archives/partial"):
-        (work / name).mkdir(parents=True)
-    return [
-        f"-oDir::State::Lists={(work / 'lists').resolve()}",
-        f"-oDir::Cache={(work / 'cache').resolve()}",
-        "-oDebug::NoLocking=true",
-    ]
-
-
-def _call(*command: str, folder: Path, output: Path | None = None) -> None:
-    """Run a tool quietly in `folder`; what it prints goes to `output`, where that is given."""
-    with ExitStack() as files:
-        # No pipe: its end would be waited for, where a tool's own children outlive a time-out.
-        said = files.enter_context(tempfile.TemporaryFile())
-        printed = files.enter_context(output.open("wb")) if output else said
-        try:
-            subprocess.run(
-                command,
-                cwd=folder,
-                check=True,
-                stdin=subprocess.DEVNULL,
-                stdout=printed,
-                stderr=said,
-                timeout=PROCESS_TIMEOUT,
-                env={**os.environ, "LC_ALL": "C"},
-            )
-        except subprocess.TimeoutExpired as error:
-            raise MirrorError(f"{command[0]} took over {PROCESS_TIMEOUT:.0f} s") from error
-        except subprocess.CalledProcessError as error:
-            said.seek(0)
-            last = (said.read().decode(errors="replace").splitlines() or ["nothing"])[-1]
-            raise MirrorError(
-                f"`{' '.join(command[:3])}` ended with {error.returncode}: {last}"
-            ) from error

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.images import Images
+from thaw.data.image_store import Images
 from thaw.findings import imagenet
 from thaw.findings.evaluation import Metrics, wilson_interval
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from thaw.config.stages import FineTuneConfig, TrainFrozenConfig
 from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.images import TEST_EXAMPLE, TRAIN_EXAMPLE
+from thaw.data.splits import TEST_EXAMPLE, TRAIN_EXAMPLE
 from thaw.findings import evaluation
 from thaw.findings.evaluation import Metrics
 from thaw.network.classifier import describe, save_classifier
 from thaw.network.predictions import Predictions
 from thaw.support import paths
-from thaw.support.files import atomic_folder, write_csv, write_json
+from thaw.support.files import atomic_folder
+from thaw.support.tables import write_csv, write_json
 from thaw.training.checkpoint import uncompiled
 from thaw.training.result import TrainingResult
 

@@ -12,7 +12,7 @@ from keras import ops
 
 from thaw.config.fields import BACKBONE_LAYERS, FROZEN_BATCH_NORMS, VALUE_RANGES
 from thaw.config.params import Params
-from thaw.data.images import Images, open_images
+from thaw.data.image_store import Images, open_images
 from thaw.findings.evaluation import Metrics
 from thaw.network import backbone, weights
 from thaw.network.heads import build_head

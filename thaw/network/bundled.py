@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thaw.support.errors import ThawError
-from thaw.support.files import atomic_file, read_json, sha256, write_json
+from thaw.support.files import atomic_file, sha256
+from thaw.support.tables import read_json, write_json
 
 FOLDER = Path(__file__).parent / "pretrained"
 WEIGHTS_FILE = "resnet50_distilled.h5"

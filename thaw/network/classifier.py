@@ -16,8 +16,8 @@ from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.network import weights
 from thaw.network.backbone import image_model
 from thaw.network.heads import build_head
-from thaw.support.errors import ThawError
-from thaw.support.files import atomic_folder, remedy, require_space
+from thaw.support.errors import ThawError, remedy
+from thaw.support.files import atomic_folder, require_space
 from thaw.support.places import check_input
 from thaw.support.runtime import plain_keras
 

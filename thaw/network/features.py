@@ -8,19 +8,20 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.data.images import Images, check_labels
+from thaw.data.image_store import Images, check_labels
 from thaw.network import inference
 from thaw.network.inference import predict_batches
 from thaw.network.shared_memory import aligned_empty
-from thaw.support.errors import ThawError
-from thaw.support.files import DAMAGED_HDF5, atomic_file, remedy, require_space
+from thaw.support.errors import ThawError, remedy
+from thaw.support.files import atomic_file, require_space
+from thaw.support.hdf5 import DAMAGED_HDF5
 from thaw.support.places import FOLDER, check_input, check_output
 
 
-def write_features(path: Path, model: keras.Model, parts: dict[str, Images], engine: str) -> None:
-    """Write the features of every part to one HDF5 file, whole or not at all.
+def write_features(path: Path, model: keras.Model, splits: dict[str, Images], engine: str) -> None:
+    """Write the features of every split to one HDF5 file, whole or not at all.
 
-    Each part is a group with `features` (n, 2048) float32 and `labels` (n,) int64. `engine` is
+    Each split is a group with `features` (n, 2048) float32 and `labels` (n,) int64. `engine` is
     that of params.yaml.
 
     Raises:
@@ -29,11 +30,11 @@ def write_features(path: Path, model: keras.Model, parts: dict[str, Images], eng
     """
     check_output(path.parent, FOLDER)  # all of which is DVC's
     width = model.output_shape[-1]
-    require_space(path.parent, sum(len(images) for images in parts.values()) * width * 4)
+    require_space(path.parent, sum(len(images) for images in splits.values()) * width * 4)
     network = inference.ready(model, engine)
     with atomic_file(path) as scratch, h5py.File(scratch, "w") as file:
-        # The smallest first: features that are no use are found before the long part.
-        for name, images in sorted(parts.items(), key=lambda item: len(item[1])):
+        # The smallest first: features that are no use are found before the long run.
+        for name, images in sorted(splits.items(), key=lambda item: len(item[1])):
             group = file.create_group(name)
             group["labels"] = images.labels
             stored = group.create_dataset("features", shape=(len(images), width), dtype="float32")
@@ -68,8 +69,8 @@ def checked(batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float
         )
 
 
-def load_features(path: Path, part: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return a part's features (n, 2048) float32 and labels (n,) int64.
+def load_features(path: Path, split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return a split's features (n, 2048) float32 and labels (n,) int64.
 
     Raises:
         ThawError: the file is missing, damaged or was not written by `write_features`.
@@ -77,7 +78,7 @@ def load_features(path: Path, part: str) -> tuple[NDArray[np.float32], NDArray[n
     """
     try:
         with h5py.File(check_input(path)) as file:
-            stored, labels = file[part]["features"], file[part]["labels"][:]
+            stored, labels = file[split]["features"], file[split]["labels"][:]
             features = aligned_empty(stored.shape)
             stored.read_direct(features)
     except DAMAGED_HDF5 as error:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from thaw.data.images import Images
+from thaw.data.image_store import Images
 from thaw.support.files import require_space
 
 Arrays = tuple[NDArray[np.float32], ...]

@@ -24,7 +24,8 @@ from thaw.config.fields import BLOCKS_PER_STAGE
 from thaw.network.weights import TOP_LAYER, Layers, floats, no_weights, numbered
 from thaw.support import hdf5
 from thaw.support.errors import ThawError
-from thaw.support.files import DAMAGED_HDF5, md5, require_space
+from thaw.support.files import md5, require_space
+from thaw.support.hdf5 import DAMAGED_HDF5
 from thaw.support.keras_private import load_attributes_from_hdf5_group as attribute
 
 ARCHIVE = ".keras"

@@ -11,7 +11,7 @@ from thaw.support.errors import ThawError
 
 @dataclass(frozen=True)
 class Predictions:
-    """A model's answers on one part of the split.
+    """A classifier's predictions on one split.
 
     Attributes:
         labels: (n,) int64, 0..9.

@@ -13,17 +13,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.support.errors import ThawError
-from thaw.support.files import (
-    DAMAGED_HDF5,
-    atomic_folder,
-    read_json,
-    remedy,
-    require_space,
-    write_json,
-)
+from thaw.support.errors import ThawError, remedy
+from thaw.support.files import atomic_folder, require_space
+from thaw.support.hdf5 import DAMAGED_HDF5
 from thaw.support.keras_private import to_snake_case
 from thaw.support.places import check_input
+from thaw.support.tables import read_json, write_json
 
 WEIGHTS_FILE = "resnet50.weights.h5"
 SOURCE_FILE = "source.json"

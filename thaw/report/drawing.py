@@ -13,13 +13,13 @@ import numpy as np
 
 from thaw.config.fields import BACKBONE_LAYERS
 from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.images import Images, open_images
+from thaw.data.image_store import Images, open_images
 from thaw.findings.evaluation import paired_difference, reliability
 from thaw.report import figures
 from thaw.report.results import HISTORY, MODES, PREDICTIONS, Metrics, TestPredictions, load
-from thaw.support.errors import ThawError
-from thaw.support.files import read_csv, remedy, write_csv
+from thaw.support.errors import ThawError, remedy
 from thaw.support.places import check_input
+from thaw.support.tables import read_csv, write_csv
 
 MISTAKES = 10
 DIGITS = 4

@@ -14,15 +14,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from thaw.config.fields import BACKBONE_LAYERS
 from thaw.config.load import load_params
 from thaw.data.fashion_mnist import CLASS_NAMES, FILES
-from thaw.data.images import open_images
+from thaw.data.image_store import open_images
 from thaw.findings.evaluation import key
 from thaw.report.canvas import save_image
 from thaw.report.drawing import cell_name
 from thaw.report.figures import SHOWN_SIZE
 from thaw.report.results import MODES, Metrics
 from thaw.support import versions
-from thaw.support.errors import ThawError
-from thaw.support.files import read_csv, read_json, remedy, sha256
+from thaw.support.errors import ThawError, remedy
+from thaw.support.files import sha256
+from thaw.support.tables import read_csv, read_json
 
 NOTICES = {
     "random": "No pretrained weights were used: ResNet50 starts from random weights, so these "

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from thaw.config.fields import BACKBONE_LAYERS, TRAIN_IMAGES, VALUE_RANGES
 from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.images import Images
+from thaw.data.image_store import Images
 from thaw.findings.evaluation import CALIBRATION_BINS, key, reliability, wilson_interval
-from thaw.support.errors import ThawError
-from thaw.support.files import METRIC_DIGITS, read_csv, read_json, remedy
+from thaw.support.errors import ThawError, remedy
+from thaw.support.tables import METRIC_DIGITS, read_csv, read_json
 
 Metrics = Mapping[str, Any]
 MODES = {"frozen": "train-frozen", "partial": "train-partial", "full": "train-full"}

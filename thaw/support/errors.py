@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises."""
+"""The one exception that a user's mistake raises, and what brings back a damaged file."""
 
 
 class ThawError(Exception):
@@ -6,3 +6,11 @@ class ThawError(Exception):
 
     A stage prints its message and ends with exit code 1, without a traceback.
     """
+
+
+def remedy() -> str:
+    """Return what to do about a damaged file that a stage made."""
+    return (
+        "Run `dvc repro` to make it again. If DVC takes it for unchanged, its own copy may be "
+        "damaged, too: `python -m tools.verify_cache` names it and what replaces it."
+    )

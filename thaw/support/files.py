@@ -1,20 +1,15 @@
-"""Writing files whole or not at all, and naming them by what is in them."""
+"""Writing files and folders whole or not at all, and naming files by what is in them."""
 
-import csv
 import errno
 import hashlib
-import json
-import math
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from thaw.support.errors import ThawError
 from thaw.support.places import (
     FILE,
     FOLDER,
@@ -27,13 +22,8 @@ from thaw.support.places import (
 
 SCRATCH = ".thaw-tmp-"
 """What unfinished files and folders begin with; ignored by git and DVC, should a kill leave one."""
-DAMAGED_HDF5 = (OSError, LookupError, TypeError, ValueError, RuntimeError, AttributeError)
-"""What h5py raises for a file that is damaged, or laid out otherwise than expected."""
 _SPARE = 32_000_000
 """Bytes that are left free, for what HDF5 writes around the data."""
-METRIC_DIGITS = 4
-"""Digits behind the point of every fraction and loss in `metrics/` (accuracy on 10,000 images
-has four)."""
 
 
 @contextmanager
@@ -161,78 +151,6 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` as sorted, indented JSON; floats are rounded to `METRIC_DIGITS`."""
-    rounded = {
-        key: round(value, METRIC_DIGITS) if isinstance(value, float) else value
-        for key, value in content.items()
-    }
-    with atomic_file(path) as scratch:
-        scratch.write_text(json.dumps(rounded, indent=2, sort_keys=True, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in `path`.
-
-    Raises:
-        ThawError: the file is missing or holds no JSON object, or a number that is not finite.
-
-    """
-    try:
-        content = json.loads(check_input(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ThawError(f"{path} cannot be read as JSON: {error}. {remedy()}") from error
-    if not isinstance(content, dict):
-        raise ThawError(f"{path} must hold a JSON object. Received: {content!r}. {remedy()}")
-    for name, value in content.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ThawError(f"{path}: {name} must be finite. Received: {value}. {remedy()}")
-    return content
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table with one header line; floats are written as they are given."""
-    with atomic_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
-def read_csv(path: Path, otherwise: str = "") -> list[dict[str, str]]:
-    """Return a table's rows by column name.
-
-    Args:
-        path: of the table.
-        otherwise: what to do where it is damaged; `remedy` where nothing else is said.
-
-    Raises:
-        ThawError: the file is missing, is not text, or has a line of another length.
-
-    """
-    try:
-        with check_input(path).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise ThawError(
-            f"{path} cannot be read as CSV: {error}. {otherwise or remedy()}"
-        ) from error
-    for number, row in enumerate(rows, 1):
-        if None in row or None in row.values():  # too long, too short
-            raise ThawError(
-                f"{path} must have a value for each column of its header. Received in row "
-                f"{number}: {','.join(map(str, row.values()))}. {otherwise or remedy()}"
-            )
-    return rows
-
-
-def remedy() -> str:
-    """What brings back a damaged file that a stage made."""
-    return (
-        "Run `dvc repro` to make it again. If DVC takes it for unchanged, its own copy may be "
-        "damaged, too: `python -m tools.verify_cache` names it and what replaces it."
-    )
 
 
 def sha256(path: Path) -> str:

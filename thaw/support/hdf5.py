@@ -14,8 +14,8 @@ from pathlib import Path
 
 import h5py
 
-from thaw.support.files import DAMAGED_HDF5
-
+DAMAGED_HDF5 = (OSError, LookupError, TypeError, ValueError, RuntimeError, AttributeError)
+"""What h5py raises for a file that is damaged, or laid out otherwise than expected."""
 MEMORY = 2_000_000_000
 """Bytes of address space that reading may take, and of all arrays; ResNet50 has 103 million."""
 TOO_LARGE = f"it asks for more than {MEMORY:,} bytes of memory"

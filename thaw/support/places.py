@@ -93,10 +93,10 @@ def is_left_by_dvc(path: Path) -> bool:
     return bool(_COPIED_BY_DVC.fullmatch(path.name)) and kind(path) == FILE
 
 
-def check_only(folder: Path, names: Collection[str] | None = None) -> None:
+def check_only(folder: Path, names: Collection[str] | None = None, *, links: bool = False) -> None:
     """Hold a folder to files of these names, some or all of which may be missing; None: of any.
 
-    What a killed DVC left passes.
+    What a killed DVC left passes, and with `links` links to files pass as files do.
 
     Raises:
         ThawError: it is no folder, or holds something else.
@@ -104,7 +104,7 @@ def check_only(folder: Path, names: Collection[str] | None = None) -> None:
     """
     check_output(folder, FOLDER)
     for path in sorted(folder.iterdir()) if kind(folder) else ():
-        ours = (names is None or path.name in names) and kind(path) == FILE
+        ours = (names is None or path.name in names) and kind(path, follow=links) == FILE
         if not ours and not is_left_by_dvc(path):
             raise _not_ours(path, folder)
 

@@ -8,15 +8,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from thaw.support import memory, versions
+from thaw.support import memory, paths, versions
 from thaw.support.errors import ThawError
 from thaw.support.places import FILE, kind
 from thaw.support.process import alone
 
-PRIVATE = Path(".thaw")
-"""Ignored by git and DVC: checkpoints of unfinished runs, timings, locks."""
 QUIET = "THAW_QUIET"
 """Set to anything, it leaves a stage's epochs unsaid: `make repro QUIET=1`."""
 
@@ -52,7 +49,7 @@ def run(
     try:
         versions.check(name)
         needed = _check_memory(name, memory_needed())
-        with alone(name, PRIVATE / "locks"):
+        with alone(name, paths.PRIVATE / "locks"):
             summary = main()
             seconds = time.monotonic() - start
             _log_time(name, seconds)
@@ -144,7 +141,7 @@ def _denied(error: OSError) -> str:
 
 
 def _log_time(name: str, seconds: float) -> None:
-    path = PRIVATE / "timings.csv"
+    path = paths.PRIVATE / "timings.csv"
     if kind(path) not in (FILE, ""):
         return  # no reason to lose what is done
     with path.open("a", encoding="utf-8") as file:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thaw.config.params import BackboneTraining
-from thaw.data.images import Images
+from thaw.data.image_store import Images
 from thaw.network.backbone import image_model, split_at
 from thaw.network.inference import Arrays, Network, predict_batches, ready
 from thaw.support import paths

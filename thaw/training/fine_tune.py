@@ -9,7 +9,8 @@ import keras
 
 from thaw.config.fields import BACKBONE_LAYERS
 from thaw.config.stages import FineTuneConfig
-from thaw.data.images import PARTS, Images, open_images
+from thaw.data.image_store import Images, open_images
+from thaw.data.splits import SPLITS
 from thaw.network import backbone, weights
 from thaw.network.heads import build_head
 from thaw.network.inference import batch_size, predict
@@ -91,7 +92,7 @@ def fine_tune(root: Path, config: FineTuneConfig) -> TrainingResult:
 
 def _open_splits(root: Path, config: FineTuneConfig) -> Splits:
     folder = root / paths.IMAGES
-    images = {split: open_images(folder, config.image_size, split) for split in PARTS}
+    images = {split: open_images(folder, config.image_size, split) for split in SPLITS}
     return images | {"train": images["train"].sample(config.training.images, config.seed)}
 
 

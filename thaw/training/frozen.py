@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from thaw.config.fields import BACKBONE_LAYERS
 from thaw.config.stages import TrainFrozenConfig
-from thaw.data.images import PARTS, stratified
+from thaw.data.splits import SPLITS, stratified
 from thaw.network import backbone, weights
 from thaw.network.features import load_features
 from thaw.network.heads import build_head
@@ -69,7 +69,7 @@ def train_frozen(root: Path, config: TrainFrozenConfig) -> TrainingResult:
 
 def _load(root: Path, config: TrainFrozenConfig) -> Features:
     """Return features (n, 2048) float32 and labels (n,) int64 of each split."""
-    features = {split: load_features(root / paths.FEATURES, split) for split in PARTS}
+    features = {split: load_features(root / paths.FEATURES, split) for split in SPLITS}
     if count := config.train_frozen.images:  # 0 is all of them, which need no copy
         values, labels = features["train"]
         chosen, _ = stratified(labels, count, config.seed)
