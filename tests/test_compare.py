@@ -11,7 +11,7 @@ from conftest import ROOT
 from rich.console import Console
 from rich.table import Table
 
-from reliability.project import Project
+from tests.reliability.project import Project
 from tools.compare import Experiment, experiment, experiments_table, modes_table
 
 

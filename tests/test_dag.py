@@ -19,9 +19,9 @@ import yaml
 from conftest import ROOT, Mirror, needs_browser
 from playwright.sync_api import Browser
 
-from reliability import disks, faults, same_bytes
-from reliability.project import Project, create, environment
-from reliability.queued import queued, stop
+from tests.reliability import disks, faults, same_bytes
+from tests.reliability.project import Project, create, environment
+from tests.reliability.queued import queued, stop
 from thaw.data.fashion_mnist import FILES
 from thaw.data.mirrors import FOLDER_VARIABLE
 from thaw.network import weights

@@ -1,9 +1,9 @@
-"""That each line broken on purpose is there: `python -m reliability.mutations` breaks them."""
+"""That what is broken on purpose is there: `python -m tests.reliability.mutations` breaks it."""
 
 import pytest
 from conftest import ROOT
 
-from reliability.mutations import MUTATIONS, Mutation
+from tests.reliability.mutations import MUTATIONS, Mutation
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS.values(), ids=MUTATIONS)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from conftest import ROOT
 
-from reliability.project import DVC, environment
+from tests.reliability.project import DVC, environment
 from thaw.support import parent, process
 from thaw.support.errors import ThawError
 from thaw.support.process import alone

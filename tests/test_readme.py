@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from reliability.mutations import MUTATIONS
+from tests.reliability.mutations import MUTATIONS
 from thaw.report.results import MODES
 from thaw.support.files import read_csv, read_json
 
@@ -71,7 +71,7 @@ def test_the_cells_of_the_three_notebooks_are_the_measured_ones(committed: Path)
     ranges = {"0-255": "0..255", "0-1": "[0, 1]"}
     kinds = {"inference": "stored statistics", "training": "batch statistics"}
     kinds |= {"momentum_099": "momentum 0.99", "momentum_09": "momentum 0.9"}
-    for row in read_csv(committed / "study/results/notebook.csv"):
+    for row in read_csv(committed / "tools/study/results/notebook.csv"):
         notebook = row["run"].split("-")[1]
         frozen = {"175": "base frozen", "0": "nothing frozen"}
         what = f"{notebook}, {frozen.get(row['freeze'], row['freeze'] + ' layers frozen')}"
@@ -90,7 +90,7 @@ def test_the_spread_over_seeds_is_the_committed_one(committed: Path) -> None:
 def test_the_words_about_the_thaw_curve_are_of_its_table(committed: Path) -> None:
     words = " ".join(README.split())
     paragraph = words[words.index("How much to thaw: ") : words.index("![Test accuracy with its")]
-    rows = {row["run"]: row for row in read_csv(committed / "study/results/curve.csv")}
+    rows = {row["run"]: row for row in read_csv(committed / "tools/study/results/curve.csv")}
     for run in ("175", "conv1", "conv2_block3", "0"):
         assert f"{float(rows[run]['test_accuracy']):.4f}" in paragraph
     for run in ("175", "conv1"):
@@ -113,10 +113,10 @@ def test_the_words_about_all_training_images_are_of_their_tables(committed: Path
 def test_the_words_about_curves_without_pretraining_are_of_their_tables(committed: Path) -> None:
     words = " ".join(README.split())
     paragraph = words[words.index("What pretraining is worth: ") : words.index("Read the table")]
-    rows = {row["run"]: row for row in read_csv(committed / "study/results/curve-random.csv")}
+    rows = {row["run"]: row for row in read_csv(committed / "tools/study/results/curve-random.csv")}
     for run in ("0", "conv3_block4", "175"):
         assert f"{float(rows[run]['test_accuracy']):.4f}" in paragraph
-    (scratch,) = read_csv(committed / "study/results/full-data-scratch.csv")
+    (scratch,) = read_csv(committed / "tools/study/results/full-data-scratch.csv")
     text = " ".join((ROOT / "docs/recipes.md").read_text().split())
     for part, named in (("train", "training"), ("validation", "validation"), ("test", "test")):
         assert f"{named} accuracy of {float(scratch[f'{part}_accuracy']):.4f}" in text
@@ -124,7 +124,7 @@ def test_the_words_about_curves_without_pretraining_are_of_their_tables(committe
 
 def test_the_recipes_are_those_of_the_tables(committed: Path) -> None:
     text = (ROOT / "docs/recipes.md").read_text()
-    tables = sorted(committed.glob("study/results/recipes-*.csv"))
+    tables = sorted(committed.glob("tools/study/results/recipes-*.csv"))
     assert tables
     for row in (row for table in tables for row in read_csv(table)):
         if "validation_accuracy" in row:

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from conftest import ROOT, read_entries, refusal
 
-from reliability.project import Project
-from study.__main__ import Set, check_committed, load_sets, pending, queue, table
+from tests.reliability.project import Project
 from thaw.config.params import Params
 from tools.commands import git
+from tools.study.__main__ import Set, check_committed, load_sets, pending, queue, table
 
 SETS = load_sets()
 
@@ -54,7 +54,7 @@ def chosen(**changes: object) -> Set:
 
 def test_overrides_as_dvc_takes_them() -> None:
     some = chosen(common={"head.units": [128, 64], "x": 0}, runs={"one": {"x": "0-255", "y": 0.5}})
-    assert some.overrides("one") == ["head.units=[128,64]", "x=byte", "y=0.5"]
+    assert some.overrides("one") == ["head.units=[128,64]", "x=0-255", "y=0.5"]
 
 
 def test_a_row_holds_what_is_kept() -> None:
@@ -123,7 +123,7 @@ def test_what_waits_is_told_from_what_ended_at_earlier_commits() -> None:
     assert pending(STATUS) - {"07:57"} == {"tiny-a", "tiny-b"}
 
 
-STUDY = (sys.executable, "-m", "study", "tiny")
+STUDY = (sys.executable, "-m", "tools.study", "tiny")
 TINY_ROWS = ("one,2", "half,5.0", "word,bytebyte", "as-it-is,14")
 
 
@@ -136,8 +136,8 @@ def tiny_table(tiny: Project) -> str:
 @pytest.fixture
 def tiny(tmp_path: Path) -> Project:
     """Return a project whose stage takes no time, with a set of four experiments."""
-    shutil.copytree(ROOT / "study", tmp_path / "study", ignore=shutil.ignore_patterns("*.csv"))
-    files = {"study/sets.yaml": TINY_SET, "dvc.yaml": TINY_PIPELINE, "double.py": TINY_STAGE}
+    shutil.copytree(ROOT / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("*.csv"))
+    files = {"tools/study/sets.yaml": TINY_SET, "dvc.yaml": TINY_PIPELINE, "double.py": TINY_STAGE}
     files |= {
         "params.yaml": "seed: 3\nthreads: 1\nx: 7\nb:\n  c:\n  - 0\n",
         ".gitignore": "__pycache__\n/hold\n",
@@ -157,7 +157,7 @@ def test_a_set_is_run_by_dvcs_queue_once_and_collected(tiny: Project) -> None:
     said = tiny.run(*STUDY, changes=here)
     assert "4 of 4" in said
     assert "tiny-half" in said
-    assert (tiny.root / "study/results/tiny.csv").read_text() == tiny_table(tiny)
+    assert (tiny.root / "tools/study/results/tiny.csv").read_text() == tiny_table(tiny)
     assert "tiny-half" not in tiny.run(*STUDY, changes=here), "what ended is not run again"
 
 
@@ -174,7 +174,7 @@ def test_a_set_goes_on_after_its_workers_were_killed(tiny: Project) -> None:
         assert "did not end: one, half, word, as-it-is" in cut.result()
     hold.unlink()
     assert "4 of 4" in tiny.run(*STUDY, changes=here)
-    assert (tiny.root / "study/results/tiny.csv").read_text() == tiny_table(tiny)
+    assert (tiny.root / "tools/study/results/tiny.csv").read_text() == tiny_table(tiny)
 
 
 def wait_for(condition: Callable[[], bool], seconds: int = 120) -> None:
@@ -194,4 +194,4 @@ def test_what_dvcs_queue_says_is_wrong_ends_a_study(
 
 
 def test_an_unknown_set_is_refused() -> None:
-    assert "invalid choice: 'nothing'" in refusal("study", "nothing")
+    assert "invalid choice: 'nothing'" in refusal("tools.study", "nothing")

@@ -1,4 +1,4 @@
-"""Break lines on purpose and see whether a test notices: python -m reliability.mutations.
+"""Break lines on purpose and see whether a test notices: python -m tests.reliability.mutations.
 
 Each is broken in a copy of the project, whose tests of that part are then run.
 """
@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from reliability.project import copy_files
+from tests.reliability.project import copy_files
 
 NOTICED = 1
 """pytest's exit code when tests fail; any other means that they did not run."""

@@ -1,4 +1,4 @@
-"""Experiments two at a time: python -m reliability.queued [--rounds N] [--size N].
+"""Experiments two at a time: python -m tests.reliability.queued [--rounds N] [--size N].
 
 In each round so many experiments of a tiny project, each with another `freeze`, are queued and run
 by two workers; all must succeed. Those of the first round are then run one after the other, on a
@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from reliability.project import Project, create
+from tests.reliability.project import Project, create
 
 METRICS = "metrics/partial.json"
 SECONDS = 300
@@ -67,7 +67,7 @@ def serial(project: Project, value: int) -> dict[str, object]:
 
 def main() -> None:
     """Print a line for each round; end with 1 where an experiment failed or differs."""
-    parser = argparse.ArgumentParser(prog="python -m reliability.queued")
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability.queued")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--size", type=int, default=12, help="experiments in a round")
     options = parser.parse_args()

@@ -1,7 +1,7 @@
-"""Run a set of experiments and keep what they gave: python -m study SET [--jobs N] [--collect].
+"""Run a set of experiments and keep its table: python -m tools.study SET [--jobs N] [--collect].
 
-Reads   study/sets.yaml  which experiments there are
-Writes  study/results/SET.csv  one line an experiment
+Reads   tools/study/sets.yaml  which experiments there are
+Writes  tools/study/results/SET.csv  one line an experiment
 
 Each is queued by its name, `SET-RUN`, and run by DVC from HEAD: `dvc exp show` lists them. Stopped
 and started again, those that ended are not run again, and what an earlier commit computed comes
@@ -29,7 +29,7 @@ from tools.folder import explain, unfit
 
 HERE = Path(__file__).parent
 Overrides = dict[str, Any]
-RESULTS = ("dvc.lock", "metrics", "plots", "report", "study/results")
+RESULTS = ("dvc.lock", "metrics", "plots", "report", "tools/study/results")
 PENDING = ("Queued", "Running")
 COMMIT_DIGITS = 10
 SECONDS_BETWEEN_LOOKS = 20
@@ -106,7 +106,7 @@ def run(name: str, chosen: Set, jobs: int) -> None:
     if lost := [run for run in chosen.runs if run not in finished(name, chosen)]:
         sys.exit(
             f"error: these experiments did not end: {', '.join(lost)}. `dvc queue logs "
-            f"{name}-{lost[0]}` says why. Run `python -m study {name}` again to go on."
+            f"{name}-{lost[0]}` says why. Run `python -m tools.study {name}` again to go on."
         )
 
 
@@ -213,7 +213,7 @@ def table(chosen: Set, metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Run one set, and write its table."""
     sets = load_sets()
-    parser = argparse.ArgumentParser(prog="python -m study")
+    parser = argparse.ArgumentParser(prog="python -m tools.study")
     parser.add_argument("set", choices=sets, metavar="SET", help=", ".join(sets))
     parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (default: 2)")
     parser.add_argument("--collect", action="store_true", help="run nothing, write the table")
