@@ -16,8 +16,9 @@ from conftest import ROOT, read_entries, refusal
 
 from tests.reliability.project import Project
 from thaw.config.params import Params
+from tools import dvc_queue
 from tools.commands import git
-from tools.study.__main__ import Set, check_committed, load_sets, pending, queue, table
+from tools.study.__main__ import Set, check_committed, load_sets, table
 
 SETS = load_sets()
 
@@ -108,21 +109,6 @@ json.dump({"y": params["x"] * 2, "sum": sum(params["b"]["c"])}, open("metrics.js
 """
 
 
-STATUS = """Task     Name     Created    Status
-8cbed86  tiny-a   11:58 AM   Running
-f652073  tiny-b   11:58 AM   Queued
-a50ee31           07:57 AM   Queued
-1eb7293  tiny-a   07:57 AM   Success
-7415249  tiny-c   07:57 AM   Failed
-
-Worker status: 1 active, 0 idle
-"""
-
-
-def test_what_waits_is_told_from_what_ended_at_earlier_commits() -> None:
-    assert pending(STATUS) - {"07:57"} == {"tiny-a", "tiny-b"}
-
-
 STUDY = (sys.executable, "-m", "tools.study", "tiny")
 TINY_ROWS = ("one,2", "half,5.0", "word,bytebyte", "as-it-is,14")
 
@@ -168,7 +154,7 @@ def test_a_set_goes_on_after_its_workers_were_killed(tiny: Project) -> None:
     here = {"PYTHONPATH": str(ROOT), "HOLD": str(hold)}
     with ThreadPoolExecutor() as pool:
         cut = pool.submit(tiny.run, *STUDY, changes=here, code=1)
-        wait_for(lambda: tiny.dvc("queue", "status").count("Running") == 2)
+        wait_for(lambda: len(dvc_queue.look(tiny.root).names("Running")) == 2)
         for path in (tiny.root / ".dvc/tmp/exps/celery").glob("*.pid"):
             os.kill(int(path.read_text()), signal.SIGKILL)
         assert "did not end: one, half, word, as-it-is" in cut.result()
@@ -183,14 +169,6 @@ def wait_for(condition: Callable[[], bool], seconds: int = 120) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(1)
-
-
-def test_what_dvcs_queue_says_is_wrong_ends_a_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"error: dvc queue status: ERROR: .*DVC repository"):
-        queue()
 
 
 def test_an_unknown_set_is_refused() -> None:

@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 from tests.reliability.project import Project, create
+from tools import dvc_queue
 
 METRICS = "metrics/partial.json"
 SECONDS = 300
 """That one experiment may take."""
-IDLE = "0 active, 0 idle"
 LOOKS = 5
 """That must find nothing to do: some may fall between two experiments."""
 
@@ -31,9 +31,7 @@ def queued(project: Project, values: range) -> int:
     idle = 0
     while idle < LOOKS and time.monotonic() < deadline:
         time.sleep(3)
-        status = project.dvc("queue", "status")
-        busy = "Running" in status or ("Queued" in status and IDLE not in status)
-        idle = 0 if busy else idle + 1
+        idle = 0 if dvc_queue.look(project.root).busy else idle + 1
     return sum(metrics(project, value) is not None for value in values)
 
 

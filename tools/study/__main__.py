@@ -24,13 +24,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from thaw.support.errors import ThawError
 from thaw.support.files import write_csv
 from thaw.support.yaml_file import parse_yaml, read_yaml
-from tools.commands import DVC, dvc, end, git, outcome, show_dvc
+from tools import dvc_queue
+from tools.commands import DVC, end, git, outcome, show_dvc
 from tools.folder import explain, unfit
 
 HERE = Path(__file__).parent
 Overrides = dict[str, Any]
 RESULTS = ("dvc.lock", "metrics", "plots", "report", "tools/study/results")
-PENDING = ("Queued", "Running")
 COMMIT_DIGITS = 10
 SECONDS_BETWEEN_LOOKS = 20
 """At DVC's queue, each of which takes a second of a core."""
@@ -112,18 +112,18 @@ def run(name: str, chosen: Set, jobs: int) -> None:
 
 def enqueue(name: str, chosen: Set, missing: list[str]) -> None:
     """Queue runs, but for those that live workers of a stopped study still have before them."""
-    waiting, alive = queue()
-    for experiment in missing:
-        queued = f"{name}-{experiment}"
-        if queued in waiting:
-            if alive:
+    queue = dvc_queue.look()
+    for run in missing:
+        queued = f"{name}-{run}"
+        if queued in queue.pending:
+            if queue.workers:
                 continue
             # For nobody: what a killed worker, or a stopped run, left. What does not run cannot
             # be killed, which DVC calls an error: no matter, if only it can be removed then.
             both = [outcome(*DVC, "queue", leave, queued) for leave in ("kill", "remove")]
             if both[-1].returncode:
                 end(*both)
-        changes = [part for change in chosen.overrides(experiment) for part in ("-S", change)]
+        changes = [part for change in chosen.overrides(run) for part in ("-S", change)]
         show_dvc("exp", "run", "--queue", "--name", queued, *changes, chosen.stage)
 
 
@@ -142,28 +142,12 @@ def follow(name: str, chosen: Set) -> None:
         if len(ended) == len(chosen.runs):
             return
         if second % SECONDS_BETWEEN_LOOKS == 0:
-            waiting, alive = queue()
-            busy = alive and any(f"{name}-{run}" in waiting for run in chosen.runs)
+            queue = dvc_queue.look()
+            busy = queue.workers and any(f"{name}-{run}" in queue.pending for run in chosen.runs)
             idle = 0 if busy else idle + 1
             if idle == 2:  # one look may fall between two experiments
                 return
         time.sleep(1)
-
-
-def queue() -> tuple[set[str], bool]:
-    """Return the names of experiments that wait or run, and whether a worker of DVC's lives."""
-    said = dvc("queue", "status")
-    return pending(said), "Worker status: 0 active, 0 idle" not in said
-
-
-def pending(status: str) -> set[str]:
-    """Return the names that `dvc queue status` shows as waiting or running.
-
-    A name may stand there several times: it ended at earlier commits, too.
-    """
-    rows = [line.split() for line in status.splitlines()]
-    # Each has a hash, perhaps a name, a time and a state.
-    return {row[1] for row in rows if len(row) > 3 and row[-1] in PENDING}
 
 
 def collect(name: str, chosen: Set) -> Path:
