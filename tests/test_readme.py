@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, read_entries
 
-from tests.reliability.mutations import MUTATIONS
+from tests.reliability.mutations import MUTATIONS, table_row
 from thaw.report.results import MODES
 from thaw.support import paths
 from thaw.support.files import read_csv, read_json
@@ -195,8 +195,7 @@ def test_the_recipes_are_those_of_the_tables(committed: Path) -> None:
 
 def test_the_mutations_are_those_that_are_tried() -> None:
     text = (ROOT / "docs/reliability.md").read_text()
-    rows = [f"| {name} | {m.file} | tests/{m.tests}.py | yes |" for name, m in MUTATIONS.items()]
-    assert "\n".join(rows) in text
+    assert "\n".join(table_row(name, mutation) for name, mutation in MUTATIONS.items()) in text
 
 
 def test_what_longer_distilling_would_take_is_reckoned_from_its_curve(committed: Path) -> None:

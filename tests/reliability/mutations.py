@@ -1,11 +1,13 @@
-"""Break lines on purpose and see whether a test notices: python -m tests.reliability.mutations.
+"""Break code on purpose and see whether a test notices: python -m tests.reliability.mutations.
 
-Each is broken in a copy of the project, whose tests of that part are then run.
+Each change is made in a copy of the project, whose tests of that part are then run.
 """
 
+import ast
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,162 +15,176 @@ from tests.reliability.project import copy_files
 
 NOTICED = 1
 """pytest's exit code when tests fail; any other means that they did not run."""
+CONDITION = "if"
+"""Stands for the condition of a function's only `if`."""
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A line of thaw, what it becomes, and the tests that must fail then."""
+    """A change to one function of thaw, and the tests that must fail then.
 
-    file: str
-    line: str
-    broken: str
+    Code is compared as syntax: its format, its comments and the module it lies in do not matter.
+
+    Attributes:
+        function: its name, after that of its class.
+        old: the expression or statement that changes, which the function has once, or `CONDITION`.
+        new: what it becomes.
+        tests: the module below tests/.
+
+    """
+
+    function: str
+    old: str
+    new: str
     tests: str
+
+    def spot(self, root: Path) -> tuple[Path, ast.expr | ast.stmt]:
+        """Return what changes in the project in `root`, and the module that it is in.
+
+        Raises:
+            LookupError: not exactly one function of thaw has the old code, exactly once.
+
+        """
+        found = [
+            (path, node)
+            for path in sorted((root / "thaw").rglob("*.py"))
+            for name, function in _functions(ast.parse(path.read_text(encoding="utf-8")))
+            if name == self.function
+            for node in self._old(function)
+        ]
+        if len(found) != 1:
+            places = [f"{path}:{node.lineno}" for path, node in found]
+            raise LookupError(f"{self.function} has {self.old!r} {len(found)} times: {places}")
+        return found[0]
+
+    def _old(self, function: ast.AST) -> list[ast.expr | ast.stmt]:
+        if self.old == CONDITION:
+            return [node.test for node in ast.walk(function) if isinstance(node, ast.If)]
+        wanted = ast.dump(_node(self.old))
+        nodes = (node for node in ast.walk(function) if isinstance(node, ast.expr | ast.stmt))
+        return [node for node in nodes if ast.dump(node) == wanted]
+
+    def apply(self, root: Path) -> None:
+        """Change the module of the project in `root`."""
+        path, old = self.spot(root)
+        lines = path.read_bytes().splitlines(keepends=True)
+        first, last = old.lineno - 1, (old.end_lineno or old.lineno) - 1
+        before = b"".join(lines[:first]) + lines[first][: old.col_offset]
+        after = lines[last][old.end_col_offset :] + b"".join(lines[last + 1 :])
+        path.write_bytes(before + self.new.encode() + after)
+
+
+def _functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield prefix + node.name, node
+            yield from _functions(node, f"{prefix}{node.name}.")
+
+
+def _node(code: str) -> ast.AST:
+    """Return the syntax of a statement, or of an expression."""
+    (statement,) = ast.parse(code).body
+    return statement.value if isinstance(statement, ast.Expr) else statement
 
 
 MUTATIONS = {
     "one layer more is frozen": Mutation(
-        "thaw/network/backbone.py",
-        "layer.trainable = i >= count",
-        "layer.trainable = i > count",
-        "test_backbone",
+        "freeze_first", "i >= count", "i > count", "test_backbone"
     ),
     "a block's name freezes all but its last layer": Mutation(
-        "thaw/network/backbone.py",
-        "return 1 + max(i for i, name",
-        "return max(i for i, name",
-        "test_backbone",
+        "freeze_count", "1", "0", "test_backbone"
     ),
     "frozen batch normalisation ignores the batch": Mutation(
-        "thaw/network/backbone.py",
-        "if not training or self.trainable:",
-        "if not training or True:",
-        "test_backbone",
+        "BatchNormalization.call", CONDITION, "True", "test_backbone"
     ),
-    "frozen_batch_norm: batch thaws what was frozen": Mutation(
-        "thaw/network/backbone.py",
-        "layer.trainable = original.trainable",
-        "layer.trainable = True",
-        "test_backbone",
+    "frozen_batch_norm: training thaws what was frozen": Mutation(
+        "with_batch_statistics", "original.trainable", "True", "test_backbone"
     ),
     "input in [0, 1] is not scaled": Mutation(
-        "thaw/network/backbone.py", "images = images / 255.0", "pass", "test_backbone"
+        "preprocess", "images / 255.0", "images", "test_backbone"
     ),
-    "validation images are trained on": Mutation(
-        "thaw/data/images.py",
-        '"train": Part(train, rest[kept])',
-        '"train": Part(train, kept)',
-        "test_images",
-    ),
+    "validation images are trained on": Mutation("split", "rest[kept]", "kept", "test_images"),
     "a split that overlaps passes": Mutation(
-        "thaw/data/images.py",
-        "if len(np.unique(joined)) != len(joined) or",
-        "if",
-        "test_images",
+        "check_split", "len(np.unique(joined)) != len(joined)", "False", "test_images"
     ),
-    "a draw is not sorted": Mutation(
-        "thaw/data/images.py",
-        "return np.sort(drawn), np.sort(other)",
-        "return drawn, other",
-        "test_images",
-    ),
+    "a draw is not sorted": Mutation("stratified", "np.sort(drawn)", "drawn", "test_images"),
     "accuracy takes the least likely class": Mutation(
-        "thaw/findings/evaluation.py",
-        "return self.probabilities.argmax(axis=1)",
-        "return self.probabilities.argmin(axis=1)",
+        "Predictions.predicted",
+        "self.probabilities.argmax",
+        "self.probabilities.argmin",
         "test_evaluation",
     ),
     "cross-entropy is that of the likeliest class": Mutation(
-        "thaw/findings/evaluation.py",
-        "right = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]",
-        "right = predictions.probabilities.max(axis=1)",
+        "cross_entropy",
+        "predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]",
+        "predictions.probabilities.max(axis=1)",
         "test_evaluation",
     ),
     "the intervals of two models are drawn apart": Mutation(
-        "thaw/findings/evaluation.py",
-        "by_seed = [right @ counts / one.shape[1] for right in (one, other)]",
-        "by_seed = [right[:, random.permutation(one.shape[1])] @ counts / one.shape[1] "
-        "for right in (one, other)]",
+        "paired_difference",
+        "right @ counts",
+        "right[:, random.permutation(one.shape[1])] @ counts",
         "test_evaluation",
     ),
     "any Fashion-MNIST file passes": Mutation(
-        "thaw/data/fashion_mnist.py",
-        "if received != file.sha256:",
-        "if False:",
-        "test_fashion_mnist",
+        "_verified", "received != file.sha256", "False", "test_fashion_mnist"
     ),
     "any mirror's bytes pass": Mutation(
-        "thaw/data/mirrors.py",
-        'if received != f"{file.size:,} bytes, SHA-256 {file.sha256}":',
-        "if False:",
+        "_unpack",
+        "received != f'{file.size:,} bytes, SHA-256 {file.sha256}'",
+        "False",
         "test_mirrors",
     ),
-    "any bundled weights pass": Mutation(
-        "thaw/network/bundled.py", "if received != expected:", "if False:", "test_bundled"
-    ),
+    "any bundled weights pass": Mutation("read", "received != expected", "False", "test_bundled"),
     "weights of any shape pass": Mutation(
-        "thaw/network/weights.py", "if expected != received:", "if False:", "test_weights"
+        "assign", "expected != received", "False", "test_weights"
     ),
     "a checkpoint is taken for another run's params": Mutation(
-        "thaw/training/checkpoint.py", '"params": params,', '"params": None,', "test_checkpoint"
+        "checkpoint", "params", "None", "test_checkpoint"
     ),
     "a checkpoint is taken for another run's files": Mutation(
-        "thaw/training/checkpoint.py",
-        "[sha256(path) for path in [*files, *code]]",
-        "[sha256(path) for path in code]",
-        "test_checkpoint",
+        "checkpoint", "[*files, *_code(package)]", "_code(package)", "test_checkpoint"
     ),
     "a damaged checkpoint is taken": Mutation(
-        "thaw/training/checkpoint.py",
-        "if self._line(self.folder, name) not in lines:",
-        "if False:",
-        "test_checkpoint",
+        "Checkpoint.flaw", "self._line(self.folder, name) not in lines", "False", "test_checkpoint"
     ),
     "the last epoch's weights are kept, not the best's": Mutation(
-        "thaw/training/fitting.py", "kept.restore_best(model)", "pass", "test_training"
+        "fit", "kept.restore_best(model)", "None", "test_training"
     ),
     "a resumed epoch has another order": Mutation(
-        "thaw/training/fitting.py",
+        "_InOrder.on_epoch_begin",
         "self.train.start_epoch(epoch)",
         "self.train.start_epoch(0)",
         "test_training",
     ),
     "a head sees every epoch in the same order": Mutation(
-        "thaw/training/batches.py", "self.shared_order.assign(self.order)", "pass", "test_batches"
+        "ArrayBatches.start_epoch", "self.shared_order.assign(self.order)", "None", "test_batches"
     ),
     "augmented images are cached": Mutation(
-        "thaw/training/activation_cache.py",
-        "if training.augment.some:",
-        "if False:",
-        "test_activations",
+        "decide", "training.augment.some", "False", "test_activations"
     ),
     "frozen layers on batch statistics are cached": Mutation(
-        "thaw/training/activation_cache.py",
-        'if frozen_batch_norm == "training":',
-        "if False:",
-        "test_activations",
+        "decide", "frozen_batch_norm == 'training'", "False", "test_activations"
     ),
     "the cache may be of any size": Mutation(
-        "thaw/training/activation_cache.py",
-        "if size > max_gb * 1e9:",
-        "if False:",
-        "test_activations",
+        "decide", "size > max_gb * 1e9", "False", "test_activations"
     ),
     "features that are all the same pass": Mutation(
-        "thaw/network/features.py", "if count > 1 and not varied:", "if False:", "test_features"
+        "checked", "count > 1 and not varied", "False", "test_features"
     ),
     "what a kill put aside is forgotten": Mutation(
-        "thaw/support/files.py", "_aside(folder).replace(folder)", "pass", "test_files"
+        "_restore", "_aside(folder).replace(folder)", "None", "test_files"
     ),
     "Adam forgets that its means begin at 0": Mutation(
-        "thaw/training/optimizers.py",
-        "beta1_power=ops.power(beta_1, step),",
-        "beta1_power=ops.power(beta_1, step + 1),",
+        "Adam.update_step",
+        "ops.power(beta_1, step)",
+        "ops.power(beta_1, step + 1)",
         "test_optimizers",
     ),
     "a file is written in place": Mutation(
-        "thaw/support/files.py",
-        'scratch = path.with_name(f"{SCRATCH}{os.getpid()}-{path.name}")',
-        "scratch = path",
+        "atomic_file",
+        "path.with_name(f'{SCRATCH}{os.getpid()}-{path.name}')",
+        "path",
         "test_files",
     ),
 }
@@ -184,13 +200,19 @@ def failing(root: Path, tests: str) -> bool:
 
 
 def is_noticed(root: Path, mutation: Mutation) -> bool:
-    """Break the line in `root`, run the tests, mend it; return whether they failed."""
-    path = root / mutation.file
-    whole = path.read_text(encoding="utf-8")
-    path.write_text(whole.replace(mutation.line, mutation.broken), encoding="utf-8")
+    """Break the function in `root`, run the tests, mend it; return whether they failed."""
+    path, _ = mutation.spot(root)
+    whole = path.read_bytes()
+    mutation.apply(root)
     noticed = failing(root, mutation.tests)
-    path.write_text(whole, encoding="utf-8")
+    path.write_bytes(whole)
     return noticed
+
+
+def table_row(what: str, mutation: Mutation, noticed: bool = True) -> str:
+    """Return a mutation's line of the table."""
+    shown = "yes" if noticed else "**no**"
+    return f"| {what} | {mutation.function} | tests/{mutation.tests}.py | {shown} |"
 
 
 def main() -> None:
@@ -201,12 +223,11 @@ def main() -> None:
         for tests in sorted({mutation.tests for mutation in MUTATIONS.values()}):
             if failing(Path(folder), tests):
                 sys.exit(f"error: tests/{tests}.py fails before anything is broken")
-        print("| Broken on purpose | File | Tests | Noticed |\n|---|---|---|---|")
+        print("| Broken on purpose | Function | Tests | Noticed |\n|---|---|---|---|")
         for what, mutation in MUTATIONS.items():
             noticed = is_noticed(Path(folder), mutation)
             unnoticed += not noticed
-            where = f"{mutation.file} | tests/{mutation.tests}.py"
-            print(f"| {what} | {where} | {'yes' if noticed else '**no**'} |", flush=True)
+            print(table_row(what, mutation, noticed), flush=True)
     sys.exit(1 if unnoticed else 0)
 
 
