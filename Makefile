@@ -2,8 +2,8 @@
 # make test             set up, then the fast tests; make test-slow: the real pipeline, few images
 # make lint             style, format, types
 # make compare          the modes and the experiments so far, as tables
-# make study SET=curve  a set of experiments (study/sets.yaml), by DVC's queue; goes on where it was
-#                       stopped. make curve and make notebook are two of them
+# make study SET=curve  a set of experiments (tools/study/sets.yaml), by DVC's queue; goes on where
+#                       it was stopped. make curve and make notebook are two of them
 # make bench            thaw against the naive way, 11 to 19 minutes; make bench-quick in 5
 # make bench-engines    what computes features how fast; make bench-scaling: how cost grows;
 #                       make bench-memory: what each stage takes; make bench-overhead: what an
@@ -51,15 +51,15 @@ audit:
 	$(VENV)/audit/bin/pip-audit --require-hashes --disable-pip --requirement requirements.lock
 
 reliability: setup
-	$(BIN)/python -m reliability.same_bytes
-	$(BIN)/python -m reliability.environment
-	$(BIN)/python -m reliability.faults
-	$(BIN)/python -m reliability.disks
-	$(BIN)/python -m reliability.checkpoints
-	$(BIN)/python -m reliability.queued
-	$(BIN)/python -m reliability.mirrors
-	$(BIN)/python -m reliability.mutations
-	$(BIN)/python -m reliability.hostile
+	$(BIN)/python -m tests.reliability.same_bytes
+	$(BIN)/python -m tests.reliability.environment
+	$(BIN)/python -m tests.reliability.faults
+	$(BIN)/python -m tests.reliability.disks
+	$(BIN)/python -m tests.reliability.checkpoints
+	$(BIN)/python -m tests.reliability.queued
+	$(BIN)/python -m tests.reliability.mirrors
+	$(BIN)/python -m tests.reliability.mutations
+	$(BIN)/python -m tests.reliability.hostile
 
 setup: $(STAMP)
 
@@ -93,7 +93,7 @@ bench-scaling: setup
 
 study: setup
 	$(BIN)/dvc repro
-	$(BIN)/python -m study $(SET)
+	$(BIN)/python -m tools.study $(SET)
 
 curve notebook:
 	$(MAKE) study SET=$@

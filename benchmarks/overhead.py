@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from benchmarks.apart import ROOT, machine
-from reliability.project import Project, copy_files
+from tests.reliability.project import Project, copy_files
 from tools.commands import dvc
 
 ROUNDS = 20

@@ -1,6 +1,6 @@
 """Stage report: what came out, for people.
 
-Reads   metrics/  data/results/  data/images/  study/results/  params.yaml  requirements.lock
+Reads   metrics/  data/results/  data/images/  tools/study/results/  params.yaml  requirements.lock
 Writes  plots/  report/report.md  report/report.html
 """
 

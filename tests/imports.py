@@ -6,6 +6,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
+def modules(*folders: str) -> list[Path]:
+    """Return every module below folders of the project, but for those of virtual environments."""
+    found = (path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    return sorted(path for path in found if ".venv" not in path.parts)
+
+
 def project_imports(path: Path) -> set[Path]:
     """Return every file of the project that running `path` imports, itself included."""
     found: set[Path] = set()

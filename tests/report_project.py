@@ -7,7 +7,6 @@ import numpy as np
 from conftest import ROOT, gray_images
 from thaw.training.modes import PREDICTION_COLUMNS
 
-from study.__main__ import load_sets, table
 from thaw.config.params import Params
 from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.data.image_store import SMALL, Images, open_images, write_images
@@ -16,6 +15,7 @@ from thaw.findings.evaluation import key, reliability, wilson_interval
 from thaw.report import drawing
 from thaw.report.results import MODES
 from thaw.support.tables import write_csv, write_json
+from tools.study.__main__ import load_sets, table
 
 
 def scores(accuracy: float, low: float, high: float) -> dict[str, float | int]:
@@ -107,8 +107,8 @@ def make(root: Path, params: Params) -> Path:
     splits = make_splits(gray_images(80), gray_images(SURE, seed=1), asked.samples)
     write_images(root / "data/images/rgb32.h5", splits, SMALL)
     test = open_images(root / "data/images", SMALL, "test")
-    (root / "study").mkdir()
-    for name in ("params.yaml", "requirements.lock", "study/published.csv"):
+    (root / "tools/study").mkdir(parents=True)
+    for name in ("params.yaml", "requirements.lock", "tools/study/published.csv"):
         shutil.copy(ROOT / name, root / name)
     diagnose: dict[str, object] = {"byte_input_deviation": 75.0, "unit_input_deviation": 0.3}
     diagnose |= {"train_images": 20, "validation_images": 20, "epochs": 2, "weights": "random"}
@@ -153,7 +153,7 @@ def answers(test: Images, wrong: int) -> list[tuple[int, int, str, str, float]]:
 
 
 def write_study(root: Path) -> None:
-    """Write the tables of the sets that the report shows, as `python -m study` would."""
+    """Write the tables of the sets that the report shows, as `python -m tools.study` would."""
     linear = dict.fromkeys(drawing.LINEAR.values(), 0.8) | {"linear_pixels_train_images": 58_000}
     mode = {"train_images": 58_000, "epochs": 4, "weights": "bundled 01234567"}
     mode |= dict.fromkeys(drawing.CURVE.values(), 0.8) | {"parameters_trainable": 1_000}
@@ -165,4 +165,4 @@ def write_study(root: Path) -> None:
             measured = list(table(chosen, metrics))
             rows = [{"run": run, **row, **origin} for run in chosen.runs for row in measured]
             lines = [list(row.values()) for row in rows]
-            write_csv(root / f"study/results/{name}.csv", list(rows[0]), lines)
+            write_csv(root / f"tools/study/results/{name}.csv", list(rows[0]), lines)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_net import batches, network, others, settings
 
-from reliability.checkpoints import cases, flip, state
+from tests.reliability.checkpoints import cases, flip, state
 from thaw.support.errors import ThawError
 from thaw.support.files import SCRATCH
 from thaw.training.checkpoint import (

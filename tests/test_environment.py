@@ -7,7 +7,7 @@ import sys
 from clean_environment import clean
 from conftest import ROOT
 
-from reliability import computation
+from tests.reliability import computation
 from thaw.support.environment import DECIDED, settle
 
 HOSTILE = {
@@ -29,7 +29,7 @@ HOSTILE = {
 
 def test_no_variable_of_the_shells_moves_a_byte() -> None:
     parts = (computation.features, computation.training, computation.numbers, computation.store)
-    command = [sys.executable, "-m", "reliability.computation"]
+    command = [sys.executable, "-m", "tests.reliability.computation"]
     ended = subprocess.run(
         [*command, *(part.__name__ for part in parts)],
         cwd=ROOT,
@@ -43,7 +43,7 @@ def test_no_variable_of_the_shells_moves_a_byte() -> None:
 
 
 def test_every_package_settles_the_environment_before_it_imports_a_library() -> None:
-    for folder in ("study", "tools", "benchmarks", "pretrain", "reliability"):
+    for folder in ("tools", "benchmarks", "pretrain", "tests/reliability"):
         body = ast.parse((ROOT / folder / "__init__.py").read_text()).body
         first = next(node for node in body if isinstance(node, ast.Import | ast.ImportFrom))
         assert ast.unparse(first) == "import thaw", folder

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from reliability.project import Project
-from study.__main__ import check_folder
+from tests.reliability.project import Project
 from tools.folder import unfit
+from tools.study.__main__ import check_folder
 
 FIT = """a b'c"d%20e$f,g;h[i]j&k=l+m~n(o)!p|q<r>s^t`u\\v*w:x@y"""
 UNFIT = {"a#b": "#", "é日é": "é日", "a?b": "?", "a\nb\tc": "\n\t", "\udcff": "\udcff"}

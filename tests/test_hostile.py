@@ -1,10 +1,10 @@
-"""Weights files made to do harm; `python -m reliability.hostile` makes a table of them."""
+"""Weights files made to do harm; `python -m tests.reliability.hostile` makes a table of them."""
 
 from pathlib import Path
 
 import pytest
 
-from reliability.hostile import HARMFUL, ODD, attempt
+from tests.reliability.hostile import HARMFUL, ODD, attempt
 
 FAST = (
     "array kept in /etc/passwd",

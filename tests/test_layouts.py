@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from reliability.hostile import network as tiny_network
+from tests.reliability.hostile import network as tiny_network
 from thaw.config.load import load_params
 from thaw.network import backbone, layouts, weights
 from thaw.network.heads import build_head

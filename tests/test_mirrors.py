@@ -13,8 +13,8 @@ from conftest import Mirror as Server
 from conftest import tree
 from dvc_objects.fs.utils import tmp_fname
 
-from reliability.answers import ANSWERS, HEALTHY, serve
-from reliability.mirrors import FILES, FOLDERS, PACKAGES, from_package, write_package
+from tests.reliability.answers import ANSWERS, HEALTHY, serve
+from tests.reliability.mirrors import FILES, FOLDERS, PACKAGES, from_package, write_package
 from thaw.data import debian, mirrors, transfer
 from thaw.data.fashion_mnist import RawFile
 from thaw.data.mirrors import Mirror, download, fetch_url
@@ -307,7 +307,7 @@ def passed_over(raw: Path, fetch: Callable[[Path], None]) -> str:
 
 @pytest.fixture
 def equal_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four files of one content, as reliability.mirrors serves them."""
+    """Four files of one content, as tests.reliability.mirrors serves them."""
     monkeypatch.setattr(mirrors, "FILES", FILES)
 
 

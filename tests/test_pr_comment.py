@@ -13,7 +13,7 @@ import yaml
 from conftest import ROOT
 from imports import imported_names
 
-from reliability.project import IDENTITY
+from tests.reliability.project import IDENTITY
 from tools.comment import LONGEST, render
 
 PNG = b"\x89PNG one"

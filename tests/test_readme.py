@@ -3,14 +3,16 @@
 import math
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, read_entries
 
-from reliability.mutations import MUTATIONS
+from tests.reliability.mutations import MUTATIONS, table_row
 from thaw.report.results import MODES
+from thaw.support import paths
 from thaw.support.tables import read_csv, read_json
 
 README = (ROOT / "README.md").read_text()
@@ -26,6 +28,18 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("committed")
     subprocess.run(["git", "checkout-index", "--all", f"--prefix={folder}/"], cwd=ROOT, check=True)
     return folder
+
+
+def paragraph(text: str, words: str) -> str:
+    """Return the only paragraph that has `words`, with its lines joined."""
+    joined = (" ".join(part.split()) for part in text.split("\n\n"))
+    (found,) = (part for part in joined if words in part)
+    return found
+
+
+def decimals(text: str, digits: int) -> list[str]:
+    """Return the numbers with so many decimal places, in order."""
+    return re.findall(rf"(?<![\d.])\d\.\d{{{digits}}}(?!\d)", text)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -45,25 +59,44 @@ def test_the_table_shows_the_committed_metrics(committed: Path, mode: str) -> No
 
 
 def test_the_references_are_the_committed_ones(committed: Path) -> None:
-    baseline = read_json(committed / "metrics/baseline.json")
-    assert f"| {baseline['linear_pixels_accuracy']:.4f} |" in README
+    of = read_json(committed / "metrics/baseline.json")
+    accuracy, low, high = (of[f"linear_pixels_accuracy{end}"] for end in ("", "_low", "_high"))
+    images = of["linear_pixels_train_images"]
+    row = (
+        f"| linear on pixels | {accuracy:.4f} | {low:.4f} to {high:.4f} | - | {images:,} | - | - |"
+    )
+    assert row in README.splitlines()
+
+
+def cells(committed: Path) -> dict[tuple[str, str], dict[str, float]]:
+    """Return the accuracies of the diagnosis with a frozen base, by range and statistics."""
+    rows = read_csv(committed / "plots/diagnose/cells.csv")
+    columns = ("train_accuracy", "validation_accuracy")
+    return {
+        (row["value_range"], row["statistics"]): {name: float(row[name]) for name in columns}
+        for row in rows
+        if row["freeze"] == "175"
+    }
 
 
 def test_the_cells_of_the_diagnosis_are_the_committed_ones(committed: Path) -> None:
-    metrics = read_json(committed / "metrics/diagnose.json")
-    for cell in ("byte_stored", "unit_batch"):
-        assert f"{metrics[f'freeze_175_{cell}_train_accuracy']:.2f}" in README
-        assert f"{metrics[f'freeze_175_{cell}_validation_accuracy']:.2f}" in README
+    found = cells(committed)
+    shown = [found[cell] for cell in (("0-1", "training"), ("0-255", "inference"))]
+    expected = [f"{accuracy:.2f}" for cell in shown for accuracy in cell.values()]
+    assert decimals(paragraph(README, "[docs/why.md](docs/why.md) explains"), 2) == expected
 
 
 def test_the_numbers_of_why_are_the_committed_ones(committed: Path) -> None:
     text = (ROOT / "docs/why.md").read_text()
-    metrics = read_json(committed / "metrics/diagnose.json")
-    for name in (
-        *("byte_stored_validation", "unit_stored_validation", "byte_batch_validation"),
-        *("unit_batch_train", "unit_batch_validation", "unit_stored_train"),
-    ):
-        assert f"{metrics[f'freeze_175_{name}_accuracy']:.3f}" in text
+    found = cells(committed)
+    right, both = found["0-255", "inference"], found["0-1", "training"]
+    range_alone, statistics_alone = found["0-1", "inference"], found["0-255", "training"]
+    shown = [cell["validation_accuracy"] for cell in (right, range_alone, statistics_alone)]
+    shown += both.values()
+    expected = [f"{accuracy:.3f}" for accuracy in shown]
+    assert decimals(paragraph(text, "In thaw's committed run"), 3) == expected
+    trained = [f"{cell['train_accuracy']:.3f}" for cell in (range_alone, both)]
+    assert decimals(paragraph(text, "*hide* this mistake"), 3) == trained
 
 
 def test_the_cells_of_the_three_notebooks_are_the_measured_ones(committed: Path) -> None:
@@ -71,7 +104,7 @@ def test_the_cells_of_the_three_notebooks_are_the_measured_ones(committed: Path)
     ranges = {"0-255": "0..255", "0-1": "[0, 1]"}
     kinds = {"inference": "stored statistics", "training": "batch statistics"}
     kinds |= {"momentum_099": "momentum 0.99", "momentum_09": "momentum 0.9"}
-    for row in read_csv(committed / "study/results/notebook.csv"):
+    for row in read_csv(committed / "tools/study/results/notebook.csv"):
         notebook = row["run"].split("-")[1]
         frozen = {"175": "base frozen", "0": "nothing frozen"}
         what = f"{notebook}, {frozen.get(row['freeze'], row['freeze'] + ' layers frozen')}"
@@ -84,62 +117,85 @@ def test_the_cells_of_the_three_notebooks_are_the_measured_ones(committed: Path)
 def test_the_spread_over_seeds_is_the_committed_one(committed: Path) -> None:
     frozen = read_json(committed / "metrics/frozen.json")
     mean, deviation = frozen["test_accuracy_mean"], frozen["test_accuracy_std"]
-    assert f"{mean:.4f} ± {deviation:.4f}" in README
+    assert re.findall(r"0\.\d+ ± 0\.\d+", README) == [f"{mean:.4f} ± {deviation:.4f}"]
+
+
+def accuracies(*rows: Mapping[str, str]) -> list[str]:
+    """Return each row's test accuracy as it is shown."""
+    return [f"{float(row['test_accuracy']):.4f}" for row in rows]
+
+
+def with_interval(row: Mapping[str, str]) -> list[str]:
+    """Return a row's test accuracy and the ends of its interval as they are shown."""
+    return [f"{float(row[f'test_accuracy{end}']):.4f}" for end in ("", "_low", "_high")]
+
+
+def runs(committed: Path, name: str) -> dict[str, dict[str, str]]:
+    """Return the rows of a set's table by run."""
+    rows = read_csv(committed / paths.STUDY / f"results/{name}.csv")
+    return {row["run"]: row for row in rows}
+
+
+def full_data(committed: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """Return the rows of the table of all training images by model and weights."""
+    rows = read_csv(committed / "plots/study/full_data.csv")
+    return {(row["model"], row["weights"].split(" ")[0]): row for row in rows}
 
 
 def test_the_words_about_the_thaw_curve_are_of_its_table(committed: Path) -> None:
-    words = " ".join(README.split())
-    paragraph = words[words.index("How much to thaw: ") : words.index("![Test accuracy with its")]
-    rows = {row["run"]: row for row in read_csv(committed / "study/results/curve.csv")}
-    for run in ("175", "conv1", "conv2_block3", "0"):
-        assert f"{float(rows[run]['test_accuracy']):.4f}" in paragraph
-    for run in ("175", "conv1"):
-        low, high = (float(rows[run][f"test_accuracy_{end}"]) for end in ("low", "high"))
-        assert f"({low:.4f} to {high:.4f})" in paragraph
+    rows = runs(committed, "curve")
+    partial = read_json(committed / "metrics/partial.json")
+    assert decimals(paragraph(README, "How much to thaw: "), 4) == [
+        *with_interval(rows["175"]),
+        *with_interval(rows["conv1"]),
+        *accuracies(rows["conv2_block3"], rows["0"], partial, rows["10"]),
+    ]
 
 
 def test_the_words_about_all_training_images_are_of_their_tables(committed: Path) -> None:
-    words = " ".join(README.split())
-    paragraph = words[words.index("On all 58,000 training images") : words.index("Read the table")]
-    for row in read_csv(committed / "plots/study/full_data.csv"):
-        measured = "(published)" not in row["model"]
-        if measured and (row["model"], row["weights"]) != ("train-frozen", "random"):
-            assert f"{float(row['test_accuracy']):.4f}" in paragraph
-        if row["model"].startswith("train-full"):
-            low, high = (float(row[f"test_accuracy_{end}"]) for end in ("low", "high"))
-            assert f"({low:.4f} to {high:.4f})" in paragraph
+    rows = full_data(committed)
+    assert decimals(paragraph(README, "On all 58,000 training images"), 4) == [
+        *accuracies(rows["linear on pixels", "-"], rows["train-frozen", "bundled"]),
+        *accuracies(rows["train-partial", "bundled"]),
+        *with_interval(rows["train-full", "bundled"]),
+    ]
 
 
 def test_the_words_about_curves_without_pretraining_are_of_their_tables(committed: Path) -> None:
-    words = " ".join(README.split())
-    paragraph = words[words.index("What pretraining is worth: ") : words.index("Read the table")]
-    rows = {row["run"]: row for row in read_csv(committed / "study/results/curve-random.csv")}
-    for run in ("0", "conv3_block4", "175"):
-        assert f"{float(rows[run]['test_accuracy']):.4f}" in paragraph
-    (scratch,) = read_csv(committed / "study/results/full-data-scratch.csv")
-    text = " ".join((ROOT / "docs/recipes.md").read_text().split())
-    for part, named in (("train", "training"), ("validation", "validation"), ("test", "test")):
-        assert f"{named} accuracy of {float(scratch[f'{part}_accuracy']):.4f}" in text
+    rows, curve = full_data(committed), runs(committed, "curve-random")
+    assert decimals(paragraph(README, "What pretraining is worth: "), 4) == [
+        *accuracies(rows["train-partial", "random"]),
+        *with_interval(rows["train-full", "random"]),
+        *with_interval(rows["train-full, rate 0.003", "random"]),
+        *accuracies(curve["0"], curve["conv3_block4"], curve["175"]),
+    ]
+    (scratch,) = runs(committed, "full-data-scratch").values()
+    parts = [f"{float(scratch[f'{part}_accuracy']):.4f}" for part in ("train", "validation")]
+    text = (ROOT / "docs/recipes.md").read_text()
+    shown = decimals(paragraph(text, "is the long run with what this found"), 4)
+    assert shown == [*parts, *with_interval(scratch)]
 
 
 def test_the_recipes_are_those_of_the_tables(committed: Path) -> None:
+    """Line by line, in the order of the document."""
     text = (ROOT / "docs/recipes.md").read_text()
-    tables = sorted(committed.glob("study/results/recipes-*.csv"))
-    assert tables
-    for row in (row for table in tables for row in read_csv(table)):
-        if "validation_accuracy" in row:
-            accuracy = row["validation_accuracy"].ljust(6, "0")
-        else:
-            mean, deviation = (float(row[f"validation_accuracy_{end}"]) for end in ("mean", "std"))
-            accuracy = f"{mean:.4f} ± {deviation:.4f}"
-        loss, train = float(row["validation_loss"]), float(row["train_accuracy"])
-        assert f" | {accuracy} | {loss:.3f} | {train:.3f} |\n" in text
+    expected = []
+    for name in ("partial", "partial-2", "scratch", "full"):
+        for row in runs(committed, f"recipes-{name}").values():
+            if "validation_accuracy" in row:
+                accuracy = f"{float(row['validation_accuracy']):.4f}"
+            else:
+                ends = ("mean", "std")
+                mean, deviation = (float(row[f"validation_accuracy_{end}"]) for end in ends)
+                accuracy = f"{mean:.4f} ± {deviation:.4f}"
+            loss, train = float(row["validation_loss"]), float(row["train_accuracy"])
+            expected.append(f"{accuracy} | {loss:.3f} | {train:.3f}")
+    assert re.findall(r"^\| .* \| (0\.\d{4}.* \| .* \| .*) \|$", text, re.MULTILINE) == expected
 
 
 def test_the_mutations_are_those_that_are_tried() -> None:
     text = (ROOT / "docs/reliability.md").read_text()
-    rows = [f"| {name} | {m.file} | tests/{m.tests}.py | yes |" for name, m in MUTATIONS.items()]
-    assert "\n".join(rows) in text
+    assert "\n".join(table_row(name, mutation) for name, mutation in MUTATIONS.items()) in text
 
 
 def test_what_longer_distilling_would_take_is_reckoned_from_its_curve(committed: Path) -> None:
@@ -176,9 +232,13 @@ def test_what_it_links_to_exists(name: str) -> None:
 
 
 def test_the_params_it_sets_exist() -> None:
-    params = (ROOT / "params.yaml").read_text()
-    for path in re.findall(r"-S '?([a-z_.]+)=", README):
-        assert re.search(rf"^ *{path.split('.')[-1]}:", params, re.MULTILINE), path
+    found = re.findall(r"-S '?([a-z_.]+)=", README)
+    assert "train_full.augment.flip" in found
+    for path in found:
+        section = read_entries()
+        for name in path.split("."):
+            assert name in section, path
+            section = section[name]
 
 
 def test_the_benchmarks_are_the_committed_ones(committed: Path) -> None:

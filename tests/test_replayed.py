@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from reliability import disks
-from reliability.project import DVC, Project, create
-from study.__main__ import git, origin
+from tests.reliability import disks
+from tests.reliability.project import DVC, Project, create
 from thaw.config.params import Params, Training
 from thaw.network import backbone, inference, weights
 from thaw.network.classifier import describe, load_classifier, save_classifier
@@ -28,6 +27,7 @@ from thaw.support.runtime import plain_keras, set_up
 from thaw.training.batches import Batches
 from thaw.training.checkpoint import Checkpoint
 from thaw.training.fitting import fit
+from tools.study.__main__ import git, origin
 
 HOOKS = ("pre-commit", "commit-msg", "prepare-commit-msg", "post-checkout", "post-commit")
 GIT_CONFIG = """
@@ -214,7 +214,7 @@ def test_results_stay_in_git_whatever_a_user_ignores(tmp_path: Path, home: Path)
     shutil.copy(ROOT / ".gitignore", tmp_path)
     git("init", "--quiet", str(tmp_path))
     kept = ["dvc.lock", "metrics/new.json", "plots/new/new.csv", "plots/new.png"]
-    kept += ["report/report.md", "study/results/new.csv"]
+    kept += ["report/report.md", "tools/study/results/new.csv"]
     left = ["data/.thaw-tmp-1", "plots/.thaw-tmp-1", ".thaw/timings.csv", "thaw/__pycache__/a.pyc"]
     command = ["git", "-c", f"core.excludesFile={home / 'ignored'}", "check-ignore", "--no-index"]
     ended = subprocess.run(

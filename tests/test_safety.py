@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from imports import imported_names
+from imports import imported_names, modules
 
 from thaw.data import mirrors
 from thaw.network import published
 
-FOLDERS = ("thaw", "stages", "study", "reliability", "tools", "benchmarks", "pretrain")
-SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
+SOURCES = modules("thaw", "stages", "tests/reliability", "tools", "benchmarks", "pretrain")
 EXECUTE = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
 ALLOWED = {"pickle.UnpicklingError"}
 UNPICKLE = {"pickle.load", "pickle.loads", "yaml.load", "yaml.unsafe_load"}
@@ -32,7 +31,7 @@ def constants(call: ast.Call) -> dict[str | None, object]:
     return {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_nothing_is_executed_or_unpickled(path: Path) -> None:
     assert not {name for name in imported_names(path) if name.startswith("pickle.")} - ALLOWED
     for call in calls(path):

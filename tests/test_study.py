@@ -14,10 +14,11 @@ import pytest
 import yaml
 from conftest import ROOT, read_entries, refusal
 
-from reliability.project import Project
-from study.__main__ import Set, check_committed, load_sets, pending, queue, table
+from tests.reliability.project import Project
 from thaw.config.params import Params
+from tools import dvc_queue
 from tools.commands import git
+from tools.study.__main__ import Set, check_committed, load_sets, table
 
 SETS = load_sets()
 
@@ -54,7 +55,7 @@ def chosen(**changes: object) -> Set:
 
 def test_overrides_as_dvc_takes_them() -> None:
     some = chosen(common={"head.units": [128, 64], "x": 0}, runs={"one": {"x": "0-255", "y": 0.5}})
-    assert some.overrides("one") == ["head.units=[128,64]", "x=byte", "y=0.5"]
+    assert some.overrides("one") == ["head.units=[128,64]", "x=0-255", "y=0.5"]
 
 
 def test_a_row_holds_what_is_kept() -> None:
@@ -108,22 +109,7 @@ json.dump({"y": params["x"] * 2, "sum": sum(params["b"]["c"])}, open("metrics.js
 """
 
 
-STATUS = """Task     Name     Created    Status
-8cbed86  tiny-a   11:58 AM   Running
-f652073  tiny-b   11:58 AM   Queued
-a50ee31           07:57 AM   Queued
-1eb7293  tiny-a   07:57 AM   Success
-7415249  tiny-c   07:57 AM   Failed
-
-Worker status: 1 active, 0 idle
-"""
-
-
-def test_what_waits_is_told_from_what_ended_at_earlier_commits() -> None:
-    assert pending(STATUS) - {"07:57"} == {"tiny-a", "tiny-b"}
-
-
-STUDY = (sys.executable, "-m", "study", "tiny")
+STUDY = (sys.executable, "-m", "tools.study", "tiny")
 TINY_ROWS = ("one,2", "half,5.0", "word,bytebyte", "as-it-is,14")
 
 
@@ -136,8 +122,8 @@ def tiny_table(tiny: Project) -> str:
 @pytest.fixture
 def tiny(tmp_path: Path) -> Project:
     """Return a project whose stage takes no time, with a set of four experiments."""
-    shutil.copytree(ROOT / "study", tmp_path / "study", ignore=shutil.ignore_patterns("*.csv"))
-    files = {"study/sets.yaml": TINY_SET, "dvc.yaml": TINY_PIPELINE, "double.py": TINY_STAGE}
+    shutil.copytree(ROOT / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("*.csv"))
+    files = {"tools/study/sets.yaml": TINY_SET, "dvc.yaml": TINY_PIPELINE, "double.py": TINY_STAGE}
     files |= {
         "params.yaml": "seed: 3\nthreads: 1\nx: 7\nb:\n  c:\n  - 0\n",
         ".gitignore": "__pycache__\n/hold\n",
@@ -157,7 +143,7 @@ def test_a_set_is_run_by_dvcs_queue_once_and_collected(tiny: Project) -> None:
     said = tiny.run(*STUDY, changes=here)
     assert "4 of 4" in said
     assert "tiny-half" in said
-    assert (tiny.root / "study/results/tiny.csv").read_text() == tiny_table(tiny)
+    assert (tiny.root / "tools/study/results/tiny.csv").read_text() == tiny_table(tiny)
     assert "tiny-half" not in tiny.run(*STUDY, changes=here), "what ended is not run again"
 
 
@@ -168,13 +154,13 @@ def test_a_set_goes_on_after_its_workers_were_killed(tiny: Project) -> None:
     here = {"PYTHONPATH": str(ROOT), "HOLD": str(hold)}
     with ThreadPoolExecutor() as pool:
         cut = pool.submit(tiny.run, *STUDY, changes=here, code=1)
-        wait_for(lambda: tiny.dvc("queue", "status").count("Running") == 2)
+        wait_for(lambda: len(dvc_queue.look(tiny.root).names("Running")) == 2)
         for path in (tiny.root / ".dvc/tmp/exps/celery").glob("*.pid"):
             os.kill(int(path.read_text()), signal.SIGKILL)
         assert "did not end: one, half, word, as-it-is" in cut.result()
     hold.unlink()
     assert "4 of 4" in tiny.run(*STUDY, changes=here)
-    assert (tiny.root / "study/results/tiny.csv").read_text() == tiny_table(tiny)
+    assert (tiny.root / "tools/study/results/tiny.csv").read_text() == tiny_table(tiny)
 
 
 def wait_for(condition: Callable[[], bool], seconds: int = 120) -> None:
@@ -185,13 +171,5 @@ def wait_for(condition: Callable[[], bool], seconds: int = 120) -> None:
         time.sleep(1)
 
 
-def test_what_dvcs_queue_says_is_wrong_ends_a_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"error: dvc queue status: ERROR: .*DVC repository"):
-        queue()
-
-
 def test_an_unknown_set_is_refused() -> None:
-    assert "invalid choice: 'nothing'" in refusal("study", "nothing")
+    assert "invalid choice: 'nothing'" in refusal("tools.study", "nothing")

@@ -17,6 +17,7 @@ from thaw.data.image_store import Images, open_images
 from thaw.findings.evaluation import paired_difference, reliability
 from thaw.report import figures
 from thaw.report.results import HISTORY, MODES, PREDICTIONS, Metrics, TestPredictions, load
+from thaw.support import paths
 from thaw.support.errors import ThawError, remedy
 from thaw.support.places import check_input
 from thaw.support.tables import read_csv, write_csv
@@ -52,7 +53,7 @@ FULL_COLUMNS = (
 )
 """Of full_data.csv; "-" stands where a column does not apply."""
 COUNTS = ("train_images", "epochs", "parameters_trainable")
-STUDY_REMEDY = "Restore it: git checkout -- study"
+STUDY_REMEDY = f"Restore it: git checkout -- {paths.STUDY}"
 
 
 def draw(root: Path, plots: Path) -> None:
@@ -75,9 +76,9 @@ def draw(root: Path, plots: Path) -> None:
     except (KeyError, ValueError, TypeError, OverflowError, OSError) as error:
         raise ThawError(f"data/results or metrics/ is damaged: {error!r}. {remedy()}") from error
     try:
-        _draw_study(root / "study", plots / "study")
+        _draw_study(root / paths.STUDY, plots / "study")
     except (KeyError, ValueError, OverflowError, OSError) as error:
-        raise ThawError(f"study/ is damaged: {error!r}. {STUDY_REMEDY}") from error
+        raise ThawError(f"{paths.STUDY} is damaged: {error!r}. {STUDY_REMEDY}") from error
 
 
 def _draw_baseline(results: Path, plots: Path, metrics: Metrics) -> None:

@@ -4,7 +4,7 @@ Which kernels compute, how exactly and on how many threads: libraries let a vari
 when they are imported, some in spite of what thaw asks for later (`ONEDNN_DEFAULT_FPMATH_MODE`
 overrules the precision that OpenVINO is given). So thaw/__init__.py calls `settle` before any of
 them is imported. Families are removed by prefix, since the next version brings new names;
-`python -m reliability.environment` tries those that the present ones know.
+`python -m tests.reliability.environment` tries those that the present ones know.
 """
 
 import os

@@ -18,7 +18,7 @@ METRICS = Path("metrics")
 """A JSON file for each stage that measures: the numbers that people compare."""
 PLOTS = Path("plots")
 REPORT = Path("report")
-STUDY = Path("study")
+STUDY = Path("tools/study")
 PARAMS = Path("params.yaml")
 LOCK = Path("requirements.lock")
 PRIVATE = Path(".thaw")

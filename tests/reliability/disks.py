@@ -1,11 +1,11 @@
-"""Stages on a disk that fills up or may not be written: python -m reliability.disks [--times N].
+"""Stages on a disk that is full or read-only: python -m tests.reliability.disks [--times N].
 
 Linux only. A tiny project lies on a disk in memory (tmpfs), in a mount namespace of this process'
 own, which needs no root where user namespaces are allowed. For each stage the disk is filled but
 for a random part of what the stage writes, and DVC runs it; or made read-only, and the stage runs
 alone, since DVC itself would not begin. It must end with an error and no traceback, and on a mended
 disk `dvc repro`, and the stage made to run again, with the bytes of an undisturbed run. A file of
-DVC's own that the full disk cut off is mended as after a kill: see `reliability.faults`.
+DVC's own that the full disk cut off is mended as after a kill: see `tests.reliability.faults`.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from typing import Any
 
 import yaml
 
-from reliability.faults import arguments, recovered, survived
-from reliability.project import Project, create
+from tests.reliability.faults import arguments, recovered, survived
+from tests.reliability.project import Project, create
 
 SIZE = 6 * 10**9
 """Of the disk, bytes: the tiny project with its cache takes 2 GB."""
@@ -138,7 +138,7 @@ def main() -> None:
         if not usable():
             sys.exit("error: this machine lets no process mount a disk of its own (unshare, tmpfs)")
         os.environ[INSIDE] = "1"
-        command = (*NAMESPACE, sys.executable, "-m", "reliability.disks", *sys.argv[1:])
+        command = (*NAMESPACE, sys.executable, "-m", "tests.reliability.disks", *sys.argv[1:])
         os.execvp(command[0], command)
     with disk_in_memory() as folder:
         project = create(folder)

@@ -1,4 +1,4 @@
-"""What a mirror may answer: python -m reliability.mirrors.
+"""What a mirror may answer: python -m tests.reliability.mirrors.
 
 Each answer is given to thaw's download in a process of its own, with time-outs of seconds and a
 mirror behind it that delivers. It must be passed over with a reason, and in time; what a healthy
@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-from reliability.answers import ANSWERS, CONTENT, HEALTHY, PACKED, serve
+from tests.reliability.answers import ANSWERS, CONTENT, HEALTHY, PACKED, serve
 from thaw.data import debian, mirrors, transfer
 from thaw.data.fashion_mnist import RawFile
 from thaw.data.mirrors import Mirror, download, fetch_url

@@ -1,6 +1,6 @@
-"""Variables of the shell that change no byte: python -m reliability.environment [FAMILY ..].
+"""Variables of the shell that change no byte: python -m tests.reliability.environment [FAMILY ..].
 
-What reliability.computation computes must not move, whatever these hold: the variables of each
+What computation.py computes must not move, whatever these hold: the variables of each
 family at once, with thaw's care. What each does alone without that is shown beside it. The names
 are from the libraries' documentation and binaries (`strings`), values those that should do most.
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from thaw.support.environment import FAMILIES
 
-ROOT = Path(__file__).parents[1]
-WITH = ("-m", "reliability.computation")
-WITHOUT = (str(ROOT / "reliability/computation.py"),)
+ROOT = Path(__file__).parents[2]
+WITH = ("-m", "tests.reliability.computation")
+WITHOUT = (str(ROOT / "tests/reliability/computation.py"),)
 NETWORKS = ("features", "training")
 ARRAYS = ("linear", "numbers", "resizing", "figure", "store")
 

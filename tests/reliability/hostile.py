@@ -1,4 +1,4 @@
-"""Weights files made to do harm, or only odd: python -m reliability.hostile.
+"""Weights files made to do harm, or only odd: python -m tests.reliability.hostile.
 
 Each begins as a file that Keras wrote. The harmful must end in one message, the odd in the same
 weights; neither in another error, nor in more than `thaw.support.hdf5` grants of time and memory.

@@ -1,4 +1,4 @@
-"""Experiments two at a time: python -m reliability.queued [--rounds N] [--size N].
+"""Experiments two at a time: python -m tests.reliability.queued [--rounds N] [--size N].
 
 In each round so many experiments of a tiny project, each with another `freeze`, are queued and run
 by two workers; all must succeed. Those of the first round are then run one after the other, on a
@@ -12,12 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from reliability.project import Project, create
+from tests.reliability.project import Project, create
+from tools import dvc_queue
 
 METRICS = "metrics/partial.json"
 SECONDS = 300
 """That one experiment may take."""
-IDLE = "0 active, 0 idle"
 LOOKS = 5
 """That must find nothing to do: some may fall between two experiments."""
 
@@ -31,9 +31,7 @@ def queued(project: Project, values: range) -> int:
     idle = 0
     while idle < LOOKS and time.monotonic() < deadline:
         time.sleep(3)
-        status = project.dvc("queue", "status")
-        busy = "Running" in status or ("Queued" in status and IDLE not in status)
-        idle = 0 if busy else idle + 1
+        idle = 0 if dvc_queue.look(project.root).busy else idle + 1
     return sum(metrics(project, value) is not None for value in values)
 
 
@@ -67,7 +65,7 @@ def serial(project: Project, value: int) -> dict[str, object]:
 
 def main() -> None:
     """Print a line for each round; end with 1 where an experiment failed or differs."""
-    parser = argparse.ArgumentParser(prog="python -m reliability.queued")
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability.queued")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--size", type=int, default=12, help="experiments in a round")
     options = parser.parse_args()

@@ -15,7 +15,7 @@ from thaw.support.paths import PRIVATE
 from thaw.support.yaml_file import read_yaml
 from tools.commands import DVC, git
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 IDENTITY = {
     f"GIT_{role}_{what}": "tester@example.org"
     for role in ("AUTHOR", "COMMITTER")

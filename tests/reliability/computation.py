@@ -1,8 +1,8 @@
 """What a shell's variables could change, small: each part's bytes, as a line of SHA-256.
 
-`python -m reliability.computation PART ..` runs it with thaw's care, which reliability/__init__.py
-asks for; `python reliability/computation.py PART ..` does without, and shows what that is for. The
-libraries alone compute here, configured as thaw configures them.
+`python -m tests.reliability.computation PART ..` runs it with thaw's care, which the package's
+__init__.py asks for; `python tests/reliability/computation.py PART ..` does without, and shows what
+that is for. The libraries alone compute here, configured as thaw configures them.
 """
 
 import hashlib

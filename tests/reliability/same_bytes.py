@@ -1,4 +1,4 @@
-"""The same bytes wherever it runs: python -m reliability.same_bytes [NAME ..].
+"""The same bytes wherever it runs: python -m tests.reliability.same_bytes [NAME ..].
 
 All stages of a tiny project are run once, and again in each condition; git must see no change,
 dvc.lock included, which holds the digest of every output.
@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reliability.project import Project, create
+from tests.reliability.project import Project, create
 from tools.commands import DVC
 
 FOLDER = "another folder, with blanks"

@@ -1,4 +1,4 @@
-"""Checkpoints damaged in hundreds of ways: python -m reliability.checkpoints [--times N].
+"""Checkpoints damaged in hundreds of ways: python -m tests.reliability.checkpoints [--times N].
 
 thaw's own functions train a head and leave a checkpoint. Copies of it are damaged, by file and kind
 and, where the kind has one, offset; half of the offsets are in a file's first 8 KB, where HDF5 has
@@ -241,7 +241,7 @@ def results(root: Path, times: int, seed: int) -> Iterator[tuple[str, str, Count
 
 def main() -> None:
     """Print a line for each file and kind; end with 1 where a damage was not survived."""
-    parser = argparse.ArgumentParser(prog="python -m reliability.checkpoints")
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability.checkpoints")
     parser.add_argument("--times", type=int, default=20, help="for each file and kind with offset")
     parser.add_argument("--seed", type=int, default=0, help="of the offsets")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Stages killed at random moments: python -m reliability.faults [--times N] [--stages NAME ..].
+"""Stages killed at random moments: python -m tests.reliability.faults [--times N] [--stages ..].
 
 A stage of a tiny project is started by `dvc repro`, and its processes are killed (SIGKILL) or
 interrupted (SIGINT, as Ctrl-C does) before it would have ended. Then `dvc repro` must end well, and
@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import yaml
 
-from reliability.project import Project, create, environment
+from tests.reliability.project import Project, create, environment
 from thaw.support.paths import PRIVATE
 from thaw.support.stage import GOING_ON
 from tools.commands import DVC
@@ -163,7 +163,7 @@ def arguments(module: str, kinds_name: str, kinds: Iterable[str], times: int) ->
     """Return what a command line asks for: times, stages, kinds and seed."""
     stages = list(yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"])
     kinds = list(kinds)
-    parser = argparse.ArgumentParser(prog=f"python -m reliability.{module}")
+    parser = argparse.ArgumentParser(prog=f"python -m tests.reliability.{module}")
     parser.add_argument("--times", type=int, default=times, help="for each stage and kind")
     parser.add_argument("--stages", nargs="+", choices=stages, default=stages)
     parser.add_argument(kinds_name, dest="kinds", nargs="+", choices=kinds, default=kinds)

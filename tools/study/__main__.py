@@ -1,7 +1,7 @@
-"""Run a set of experiments and keep what they gave: python -m study SET [--jobs N] [--collect].
+"""Run a set of experiments and keep its table: python -m tools.study SET [--jobs N] [--collect].
 
-Reads   study/sets.yaml  which experiments there are
-Writes  study/results/SET.csv  one line an experiment
+Reads   tools/study/sets.yaml  which experiments there are
+Writes  tools/study/results/SET.csv  one line an experiment
 
 Each is queued by its name, `SET-RUN`, and run by DVC from HEAD: `dvc exp show` lists them. Stopped
 and started again, those that ended are not run again, and what an earlier commit computed comes
@@ -24,13 +24,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from thaw.support.errors import ThawError
 from thaw.support.tables import write_csv
 from thaw.support.yaml_file import parse_yaml, read_yaml
-from tools.commands import DVC, dvc, end, git, outcome, show_dvc
+from tools import dvc_queue
+from tools.commands import DVC, end, git, outcome, show_dvc
 from tools.folder import explain, unfit
 
 HERE = Path(__file__).parent
 Overrides = dict[str, Any]
-RESULTS = ("dvc.lock", "metrics", "plots", "report", "study/results")
-PENDING = ("Queued", "Running")
+RESULTS = ("dvc.lock", "metrics", "plots", "report", "tools/study/results")
 COMMIT_DIGITS = 10
 SECONDS_BETWEEN_LOOKS = 20
 """At DVC's queue, each of which takes a second of a core."""
@@ -106,24 +106,24 @@ def run(name: str, chosen: Set, jobs: int) -> None:
     if lost := [run for run in chosen.runs if run not in finished(name, chosen)]:
         sys.exit(
             f"error: these experiments did not end: {', '.join(lost)}. `dvc queue logs "
-            f"{name}-{lost[0]}` says why. Run `python -m study {name}` again to go on."
+            f"{name}-{lost[0]}` says why. Run `python -m tools.study {name}` again to go on."
         )
 
 
 def enqueue(name: str, chosen: Set, missing: list[str]) -> None:
     """Queue runs, but for those that live workers of a stopped study still have before them."""
-    waiting, alive = queue()
-    for experiment in missing:
-        queued = f"{name}-{experiment}"
-        if queued in waiting:
-            if alive:
+    queue = dvc_queue.look()
+    for run in missing:
+        queued = f"{name}-{run}"
+        if queued in queue.pending:
+            if queue.workers:
                 continue
             # For nobody: what a killed worker, or a stopped run, left. What does not run cannot
             # be killed, which DVC calls an error: no matter, if only it can be removed then.
             both = [outcome(*DVC, "queue", leave, queued) for leave in ("kill", "remove")]
             if both[-1].returncode:
                 end(*both)
-        changes = [part for change in chosen.overrides(experiment) for part in ("-S", change)]
+        changes = [part for change in chosen.overrides(run) for part in ("-S", change)]
         show_dvc("exp", "run", "--queue", "--name", queued, *changes, chosen.stage)
 
 
@@ -142,28 +142,12 @@ def follow(name: str, chosen: Set) -> None:
         if len(ended) == len(chosen.runs):
             return
         if second % SECONDS_BETWEEN_LOOKS == 0:
-            waiting, alive = queue()
-            busy = alive and any(f"{name}-{run}" in waiting for run in chosen.runs)
+            queue = dvc_queue.look()
+            busy = queue.workers and any(f"{name}-{run}" in queue.pending for run in chosen.runs)
             idle = 0 if busy else idle + 1
             if idle == 2:  # one look may fall between two experiments
                 return
         time.sleep(1)
-
-
-def queue() -> tuple[set[str], bool]:
-    """Return the names of experiments that wait or run, and whether a worker of DVC's lives."""
-    said = dvc("queue", "status")
-    return pending(said), "Worker status: 0 active, 0 idle" not in said
-
-
-def pending(status: str) -> set[str]:
-    """Return the names that `dvc queue status` shows as waiting or running.
-
-    A name may stand there several times: it ended at earlier commits, too.
-    """
-    rows = [line.split() for line in status.splitlines()]
-    # Each has a hash, perhaps a name, a time and a state.
-    return {row[1] for row in rows if len(row) > 3 and row[-1] in PENDING}
 
 
 def collect(name: str, chosen: Set) -> Path:
@@ -213,7 +197,7 @@ def table(chosen: Set, metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Run one set, and write its table."""
     sets = load_sets()
-    parser = argparse.ArgumentParser(prog="python -m study")
+    parser = argparse.ArgumentParser(prog="python -m tools.study")
     parser.add_argument("set", choices=sets, metavar="SET", help=", ".join(sets))
     parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (default: 2)")
     parser.add_argument("--collect", action="store_true", help="run nothing, write the table")
