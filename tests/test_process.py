@@ -177,7 +177,7 @@ def test_a_stage_ends_while_it_still_loads_libraries(project: Path, start: Start
 def test_a_stage_that_takes_no_interrupt_ends_all_the_same(project: Path, start: Start) -> None:
     """A shell starts what it puts in the background with interrupts ignored."""
     deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-    quick = "from thaw import parent; parent._GRACE = 0.1\n"
+    quick = "from thaw.support import parent; parent._GRACE = 0.1\n"
     (project / "slow.py").write_text(deaf + quick + STAGE)
     starter = start(sys.executable, "-c", AS_DVC_STARTS_IT)
     stage = running_stage(project)
@@ -191,7 +191,7 @@ def test_a_second_run_names_the_first_and_changes_nothing(project: Path, start: 
     stage = running_stage(project)
     assert stage.pid == first.pid
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
-    impatient = "from thaw import process; process.WAIT = 0\n"
+    impatient = "from thaw.support import process; process.WAIT = 0\n"
     second = start(sys.executable, "-c", impatient + STAGE)
     said, _ = second.communicate(timeout=60)
     assert second.returncode == 1
