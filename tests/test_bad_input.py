@@ -156,7 +156,7 @@ def check_params(root: Path, content: bytes) -> None:
     assert len(message) < 100_000
 
 
-@often(1200)
+@often(400)
 @given(text=damaged_entries())
 def test_damaged_entries_of_params(tmp_path: Path, text: str) -> None:
     check_params(tmp_path, text.encode("utf-8", "surrogatepass"))

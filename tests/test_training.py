@@ -38,7 +38,6 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     ("schedule", "layer_decay", "accumulation_steps"),
     [("constant", 1.0, 1), ("cosine", 1.0, 1), ("cosine", 0.5, 1), ("cosine", 0.5, 3)],
 )
-@pytest.mark.parametrize(("epoch", "steps_per_execution"), [(1, 1), (3, 1), (3, 3), (4, 1)])
 def test_an_interrupted_run_ends_with_the_same_weights(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
