@@ -239,3 +239,12 @@ def test_ctrl_c_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
         run("s", lambda: raise_(KeyboardInterrupt()))
     assert ended.value.code == 130
     assert "run it again to go on" in capsys.readouterr().err
+
+
+def test_nested_metrics_are_rounded_and_finite(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    write_json(path, {"b": {"c": {"d": 0.123456}}, "a": 1})
+    assert read_json(path) == {"a": 1, "b": {"c": {"d": 0.1235}}}
+    path.write_text('{"b": {"c": {"d": Infinity}}}')
+    with pytest.raises(ThawError, match=r"b\.c\.d must be finite\. Received: inf"):
+        read_json(path)

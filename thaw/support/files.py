@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from thaw.support.errors import ThawError
+from thaw.support.nested import flat
 from thaw.support.places import (
     FILE,
     FOLDER,
@@ -165,12 +166,16 @@ def _umask() -> int:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` as sorted, indented JSON; floats are rounded to `METRIC_DIGITS`."""
-    rounded = {
-        key: round(value, METRIC_DIGITS) if isinstance(value, float) else value
-        for key, value in content.items()
-    }
+    text = json.dumps(_rounded(content), indent=2, sort_keys=True, allow_nan=False)
     with atomic_file(path) as scratch:
-        scratch.write_text(json.dumps(rounded, indent=2, sort_keys=True, allow_nan=False) + "\n")
+        scratch.write_text(text + "\n")
+
+
+def _rounded(value: Any) -> Any:
+    """Return `value` with the floats in it rounded, however deep mappings lie in one another."""
+    if isinstance(value, Mapping):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return round(value, METRIC_DIGITS) if isinstance(value, float) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -186,7 +191,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ThawError(f"{path} cannot be read as JSON: {error}. {remedy()}") from error
     if not isinstance(content, dict):
         raise ThawError(f"{path} must hold a JSON object. Received: {content!r}. {remedy()}")
-    for name, value in content.items():
+    for name, value in flat(content):
         if isinstance(value, float) and not math.isfinite(value):
             raise ThawError(f"{path}: {name} must be finite. Received: {value}. {remedy()}")
     return content
