@@ -84,7 +84,7 @@ MUTATIONS = {
         "test_evaluation",
     ),
     "the intervals of two models are drawn apart": Mutation(
-        "thaw/findings/evaluation.py",
+        "thaw/findings/intervals.py",
         "by_seed = [right @ counts / one.shape[1] for right in (one, other)]",
         "by_seed = [right[:, random.permutation(one.shape[1])] @ counts / one.shape[1] "
         "for right in (one, other)]",
