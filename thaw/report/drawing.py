@@ -68,7 +68,7 @@ def _draw_baseline(source: Path, plots: Path, results: Results) -> None:
     }
     path = plots / "references.png"
     figures.bars(path, references, "Before any retraining", "test accuracy")
-    captions = [wording.named(metrics, name) for name in ranges] or ["training image 6"]
+    captions = [wording.imagenet_caption(metrics, name) for name in ranges] or ["training image 6"]
     pictures = [results.example] * len(captions)
     figures.captioned_images(plots / "train_image_6.png", pictures, captions, "Training image 6")
 

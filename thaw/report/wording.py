@@ -70,7 +70,7 @@ def over_seeds(row: ComparisonRow) -> str:
     return f"{row.mean:.4f} ± {row.deviation:.4f} ({row.seeds} seeds)"
 
 
-def named(metrics: Metrics, value_range: str) -> str:
+def imagenet_caption(metrics: Metrics, value_range: str) -> str:
     """Return ResNet50's three likeliest names for training image 6, a line each."""
     said = metrics[value_range]
     lines = [
