@@ -32,6 +32,7 @@ from thaw.config.stages import TrainFullConfig
 from thaw.data.image_store import open_images
 from thaw.findings import evaluation, imagenet
 from thaw.findings.evaluation import Metrics
+from thaw.findings.intervals import share_metrics
 from thaw.network import bundled, weights
 from thaw.network.backbone import feature_model, image_model
 from thaw.network.inference import predict
@@ -112,8 +113,7 @@ def _probe(layers: Layers, side: int, params: Params) -> Metrics:
     best = max(models, key=lambda model: model.score(*parts["validation"]))
     right = int((best.predict(parts["test"][0]) == parts["test"][1]).sum())
     count = len(parts["test"][1])
-    low, high = evaluation.wilson_interval(right, count)
-    return {"accuracy": right / count, "accuracy_low": low, "accuracy_high": high}
+    return {**share_metrics("accuracy", right, count)}
 
 
 def _fine_tuned(layers: Layers, params: Params, seeds: Sequence[int]) -> Metrics:

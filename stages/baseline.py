@@ -7,16 +7,18 @@ Writes  metrics/baseline.json
 """
 
 from pathlib import Path
+from typing import Any
 
 from thaw.config.fields import VALUE_RANGES
-from thaw.config.load import load_params
-from thaw.config.params import Params
 from thaw.config.stages import BaselineConfig
 from thaw.data.image_store import SMALL, Images, open_images
-from thaw.findings import baseline, evaluation
+from thaw.findings import baseline
+from thaw.findings.baseline import ImageNetPredictions
+from thaw.findings.evaluation import Metrics
 from thaw.network import weights
 from thaw.network.backbone import image_model
 from thaw.network.inference import predict
+from thaw.support import paths
 from thaw.support.files import atomic_folder
 from thaw.support.runtime import set_up
 from thaw.support.stage import run
@@ -25,28 +27,29 @@ from thaw.support.tables import write_csv, write_json
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
-    params = load_params(root)
-    set_up(params.threads)
-    source = weights.load_source(root / "data/weights")
-    images = root / "data/images"
-    size = params.baseline.image_size
-    test = open_images(images, size, "test").sample(params.baseline.images, params.seed)
-    example = open_images(images, size, "examples").first(1)
-    named = _name(root, test, example) if source.top else {}
-    metrics = _linear(root, params) | {"weights": source.name, "has_1000_class_top": source.top}
+    config = BaselineConfig.load(root)
+    set_up(config.threads)
+    source = weights.load_source(root / paths.WEIGHTS)
+    test = open_images(root / paths.IMAGES, config.side, "test")
+    test = test.sample(config.baseline.images, config.seed)
+    example = open_images(root / paths.IMAGES, config.side, "examples").first(1)
+    named = _name(root / paths.WEIGHTS, test, example) if source.top else {}
+    metrics: dict[str, Any] = {"weights": source.name, "has_1000_class_top": source.top}
+    metrics |= _linear(root, config)
     if named:
-        metrics |= baseline.naming_metrics(named, test.labels) | {"zero_shot_image_size": size}
-    with atomic_folder(root / "data/results/baseline") as results:
+        metrics |= baseline.naming_metrics(named, test.labels)
+        metrics["zero_shot_image_size"] = config.side
+    with atomic_folder(root / paths.RESULTS / "baseline") as results:
         _write_tables(results, named, test)
         baseline.save_image(results / "train_image_6.npy", example)
-    write_json(root / "metrics/baseline.json", metrics)
-    zero_shot = metrics.get("byte_zero_shot_accuracy", "none, the weights have no 1000-class top")
+    write_json(root / paths.METRICS / "baseline.json", metrics)
+    zero_shot = "none, the weights have no 1000-class top"
+    if named:
+        zero_shot = metrics["0-255"]["zero_shot_accuracy"]
     return f"linear on pixels {metrics['linear_pixels_accuracy']:.4f}, zero-shot {zero_shot}"
 
 
-def _write_tables(
-    folder: Path, named: dict[str, baseline.ImageNetPredictions], test: Images
-) -> None:
+def _write_tables(folder: Path, named: dict[str, ImageNetPredictions], test: Images) -> None:
     rows = [
         row
         for value_range, answers in named.items()
@@ -58,22 +61,21 @@ def _write_tables(
         write_csv(folder / f"top1_{value_range}.csv", ("imagenet_class", "share"), shares)
 
 
-def _linear(root: Path, params: Params) -> evaluation.Metrics:
-    train = open_images(root / "data/images", SMALL, "train")
-    test = open_images(root / "data/images", SMALL, "test")
-    some = train.sample(params.baseline.linear_images, params.seed)
-    return baseline.linear_accuracy(some, test, params.threads)
+def _linear(root: Path, config: BaselineConfig) -> Metrics:
+    train = open_images(root / paths.IMAGES, SMALL, "train")
+    test = open_images(root / paths.IMAGES, SMALL, "test")
+    some = train.sample(config.baseline.linear_images, config.seed)
+    return baseline.linear_accuracy(some, test, config.threads)
 
 
-def _name(root: Path, test: Images, example: Images) -> dict[str, baseline.ImageNetPredictions]:
+def _name(folder: Path, test: Images, example: Images) -> dict[str, ImageNetPredictions]:
+    """Ask ResNet50 with the weights in `folder` what the images are, in each value range."""
     network = weights.resnet50(test.size, top=True)
-    weights.load(root / "data/weights", network)
+    weights.load(folder, network)
     named = {}
     for value_range in VALUE_RANGES:
         model = image_model(network, test.size, value_range)
-        named[value_range] = baseline.ImageNetPredictions(
-            predict(model, test), predict(model, example)
-        )
+        named[value_range] = ImageNetPredictions(predict(model, test), predict(model, example))
     return named
 
 

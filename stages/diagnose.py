@@ -6,51 +6,47 @@ Writes  metrics/diagnose.json
             shifts.csv: by batch normalisation layer, in the network's order
 """
 
+from collections.abc import Sequence
+from dataclasses import astuple, fields
 from pathlib import Path
 
-from thaw.config.load import load_params
 from thaw.config.stages import DiagnoseConfig
-from thaw.findings.diagnosis import Cell, CellResult, diagnose
+from thaw.findings.cells import LEVELS, CellRow, ShiftRow
+from thaw.findings.diagnosis import CellResult, diagnose
+from thaw.support import paths
 from thaw.support.files import atomic_folder
 from thaw.support.stage import run
 from thaw.support.tables import write_csv, write_json
 from thaw.training.history import HISTORY_COLUMNS
 
-CELL = ("freeze", "value_range", "statistics")
-COLUMNS = (*CELL, "train_accuracy", "validation_accuracy", "validation_loss", "statistics_shift")
 DIGITS = 4
 
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
-    outcomes, metrics = diagnose(root, load_params(root))
-    with atomic_folder(root / "data/results/diagnose") as results:
-        _write_tables(results, outcomes, metrics)
-    write_json(root / "metrics/diagnose.json", metrics)
-    for outcome in outcomes.values():
-        outcome.kept.clear()
-    reached = [outcome.history.rows[-1]["val_accuracy"] for outcome in outcomes.values()]
+    results, metrics = diagnose(root, DiagnoseConfig.load(root))
+    with atomic_folder(root / paths.RESULTS / "diagnose") as folder:
+        _write_tables(folder, results)
+    write_json(root / paths.METRICS / "diagnose.json", metrics)
+    for result in results:
+        result.checkpoint.clear()
+    reached = [result.row.validation_accuracy for result in results]
     return f"validation accuracy {min(reached):.3f} to {max(reached):.3f} in {len(reached)} cells"
 
 
-def _write_tables(
-    folder: Path, outcomes: dict[Cell, CellResult], metrics: dict[str, float | int | str]
-) -> None:
-    named = {cell: (cell.freeze, cell.value_range, cell.statistics) for cell in outcomes}
-    rows = [(*named[cell], *(metrics[f"{cell.key}_{c}"] for c in COLUMNS[3:])) for cell in outcomes]
-    write_csv(folder / "cells.csv", COLUMNS, rows)
-    every = [
-        (*named[cell], int(row["epoch"]), *(row[column] for column in HISTORY_COLUMNS[1:]))
-        for cell, outcome in outcomes.items()
-        for row in outcome.history.rows
-    ]
-    write_csv(folder / "history.csv", (*CELL, *HISTORY_COLUMNS), every)
-    shifts = [
-        (*named[cell], layer, round(shift, DIGITS))
-        for cell, outcome in outcomes.items()
-        for layer, shift in outcome.shifts.items()
-    ]
-    write_csv(folder / "shifts.csv", (*CELL, "layer", "statistics_shift"), shifts)
+def _write_tables(folder: Path, results: Sequence[CellResult]) -> None:
+    columns = [field.name for field in fields(CellRow)]
+    write_csv(folder / "cells.csv", columns, [astuple(result.row) for result in results])
+    history, shifts = [], []
+    for result in results:
+        cell = (result.cell.freeze, result.cell.value_range, result.cell.statistics)
+        for epoch in result.history.rows:
+            values = (epoch[column] for column in HISTORY_COLUMNS[1:])
+            history.append((*cell, int(epoch["epoch"]), *values))
+        for layer, shift in result.shifts.items():
+            shifts.append(astuple(ShiftRow(*cell, layer, round(shift, DIGITS))))
+    write_csv(folder / "history.csv", (*LEVELS, *HISTORY_COLUMNS), history)
+    write_csv(folder / "shifts.csv", [field.name for field in fields(ShiftRow)], shifts)
 
 
 if __name__ == "__main__":

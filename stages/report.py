@@ -1,24 +1,29 @@
 """Stage report: what came out, for people.
 
-Reads   metrics/  data/results/  data/images/  tools/study/results/  params.yaml  requirements.lock
+Reads   metrics/  data/results/  data/images/  study/  params.yaml  requirements.lock
 Writes  plots/  report/report.md  report/report.html
 """
 
 from pathlib import Path
 
-from thaw.report import drawing, pages
+from thaw.report.contents import gather
+from thaw.report.drawing import draw
+from thaw.report.pages import render
+from thaw.support import paths
 from thaw.support.files import atomic_file, atomic_folder
 from thaw.support.stage import run
+
+PAGES = ("report.md", "report.html")
 
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
-    names = ("report.md", "report.html")
-    with atomic_folder(root / "plots") as plots:
-        drawing.draw(root, plots)
-        texts = {name: pages.render(root, plots, f"{name}.j2") for name in names}
+    contents = gather(root)
+    with atomic_folder(root / paths.PLOTS) as plots:
+        draw(root, contents, plots)
+        texts = {name: render(contents, plots, f"{name}.j2") for name in PAGES}
     for name, text in texts.items():
-        with atomic_file(root / "report" / name) as scratch:
+        with atomic_file(root / paths.REPORT / name) as scratch:
             scratch.write_text(text, encoding="utf-8")
     return "plots/, report/report.md, report/report.html"
 

@@ -8,6 +8,7 @@ from conftest import needs_browser, read_entries, small_params
 from playwright.sync_api import Browser, Page
 from report_project import make
 
+from thaw.report.contents import gather
 from thaw.report.pages import render
 
 pytestmark = needs_browser
@@ -18,7 +19,7 @@ WIDTHS = (360, 1280)
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = make(tmp_path_factory.mktemp("project"), small_params(read_entries()))
     path = root / "report.html"
-    path.write_text(render(root, root / "plots", "report.html.j2"))
+    path.write_text(render(gather(root), root / "plots", "report.html.j2"))
     return path
 
 

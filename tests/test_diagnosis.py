@@ -6,10 +6,13 @@ import pytest
 from conftest import gray_images
 
 from thaw.config.params import Params
+from thaw.config.stages import DiagnoseConfig
 from thaw.data.image_store import SMALL, write_images
 from thaw.data.splits import make_splits
 from thaw.findings import diagnosis
+from thaw.findings.cells import CellRow, nested
 from thaw.findings.diagnosis import Cell
+from thaw.findings.shifts import statistics_shift
 from thaw.network import sources, weights
 from thaw.network.backbone import freeze_first, with_batch_statistics
 
@@ -30,15 +33,15 @@ def test_the_shift_by_hand() -> None:
     """Batches of two have the means 4 and 8: 3/2 and 7/2 deviations from the stored mean."""
     model = network()
     model.get_layer("bn").trainable = True
-    assert diagnosis.statistics_shift(model, IMAGES, 2) == {"bn": pytest.approx((1.5 + 3.5) / 2)}
+    assert statistics_shift(model, IMAGES, 2) == {"bn": pytest.approx((1.5 + 3.5) / 2)}
     np.testing.assert_allclose(model.get_layer("bn").get_weights()[2], 1.0)  # as it was
 
 
 def test_frozen_layers_shift_where_they_train_on_the_batch() -> None:
     model = network()
     freeze_first(model, 3)
-    assert diagnosis.statistics_shift(model, IMAGES, 4) == {"bn": 0.0}
-    shifts = diagnosis.statistics_shift(with_batch_statistics(model), IMAGES, 4)
+    assert statistics_shift(model, IMAGES, 4) == {"bn": 0.0}
+    shifts = statistics_shift(with_batch_statistics(model), IMAGES, 4)
     assert shifts == {"bn": pytest.approx(2.5)}
 
 
@@ -48,20 +51,27 @@ def test_the_fitted_momentum_by_hand() -> None:
     assert pytest.approx(diagnosis.LEFT_AFTER_AN_EPOCH, abs=0.01) == 0.9**32
 
 
-def asked(params: Params, *freeze: int) -> Params:
-    return params.model_copy(
-        update={"diagnose": params.diagnose.model_copy(update={"freeze": freeze, "epochs": 1})}
-    )
-
-
-def test_the_cells(params: Params) -> None:
-    keys = [cell.key for cell in diagnosis.cells(asked(params, 10, 0))]
-    ranges = ("0-255", "0-1")
-    fitted = f"{diagnosis.fitted_momentum(1):g}".replace(".", "")
-    assert keys == [
-        *(f"freeze_10_{r}_{b}" for r in ranges for b in ("inference", "training")),
-        *(f"freeze_0_{r}_momentum_{m}" for r in ranges for m in (fitted, "099")),
+def test_the_cells() -> None:
+    cells = list(diagnosis.cells([10, 0], steps=32))
+    assert [(cell.freeze, cell.value_range, cell.statistics) for cell in cells] == [
+        (freeze, value_range, statistics)
+        for freeze, kinds in (
+            (10, ("inference", "training")),
+            (0, ("momentum 0.9", "momentum 0.99")),
+        )
+        for value_range in ("0-255", "0-1")
+        for statistics in kinds
     ]
+
+
+def test_the_rows_as_metrics() -> None:
+    one = CellRow(175, "0-255", "inference", 0.9, 0.8, 0.5, 0.0)
+    other = CellRow(0, "0-255", "momentum 0.9", 0.7, 0.6, 1.5, 0.1)
+    kept = ("train_accuracy", "validation_accuracy", "validation_loss", "statistics_shift")
+    assert nested([one, other]) == {
+        "175": {"0-255": {"inference": {name: getattr(one, name) for name in kept}}},
+        "0": {"0-255": {"momentum 0.9": {name: getattr(other, name) for name in kept}}},
+    }
 
 
 def test_what_a_cell_gives(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,11 +80,15 @@ def test_what_a_cell_gives(tmp_path: Path, params: Params, monkeypatch: pytest.M
     splits = make_splits(gray_images(100), gray_images(100, seed=1), params.samples)
     write_images(tmp_path / "data/images/rgb32.h5", splits, SMALL)
     whole, some = Cell(175, "0-255", "inference", 0.99), Cell(60, "0-1", "inference", 0.99)
-    monkeypatch.setattr(diagnosis, "cells", lambda params: [whole, some])
-    outcomes, metrics = diagnosis.diagnose(tmp_path, asked(params, 175))
-    assert set(outcomes[whole].shifts.values()) == {0.0}
-    shifts = list(outcomes[some].shifts.values())
+    monkeypatch.setattr(diagnosis, "cells", lambda frozen, steps: [whole, some])
+    short = params.diagnose.model_copy(update={"epochs": 1})
+    config = DiagnoseConfig.of(params.model_copy(update={"diagnose": short}))
+    (of_whole, of_some), metrics = diagnosis.diagnose(tmp_path, config)
+    assert set(of_whole.shifts.values()) == {0.0}
+    shifts = list(of_some.shifts.values())
     assert [shift == 0 for shift in shifts] == [True] * 18 + [False] * 35
-    assert metrics["freeze_60_unit_stored_statistics_shift"] == pytest.approx(np.mean(shifts))
-    last = outcomes[some].history.rows[-1]
-    assert metrics["freeze_60_unit_stored_validation_accuracy"] == last["val_accuracy"]
+    row, last = of_some.row, of_some.history.rows[-1]
+    assert row.statistics_shift == pytest.approx(np.mean(shifts))
+    assert (row.train_accuracy, row.validation_accuracy) == (last["accuracy"], last["val_accuracy"])
+    assert metrics["cells"] == nested([of_whole.row, row])
+    assert metrics["0-255"]["input_deviation"] > 10 * metrics["0-1"]["input_deviation"] > 0

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from thaw.findings import evaluation
+from thaw.findings.calibration import calibration_curve, calibration_error
+from thaw.findings.intervals import paired_difference, wilson_interval
+from thaw.findings.scores import accuracy_by_class
 from thaw.network.predictions import Predictions
 from thaw.support.errors import ThawError
 
@@ -33,24 +36,25 @@ def test_a_probability_of_zero_costs_a_finite_loss() -> None:
 
 def test_wilson_interval_of_the_literature() -> None:
     # Newcombe 1998, table I: 81 of 263, Wilson's score method without continuity correction.
-    low, high = evaluation.wilson_interval(81, 263)
+    low, high = wilson_interval(81, 263)
     assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
-    assert evaluation.wilson_interval(0, 20)[0] == 0
-    assert evaluation.wilson_interval(20, 20)[1] == 1
+    assert wilson_interval(0, 20)[0] == 0
+    assert wilson_interval(20, 20)[1] == 1
 
 
 def test_calibration_error_by_hand() -> None:
     # Two bins: (0, 1/2] holds 0.5 (right); (1/2, 1] holds 0.9, 0.6 (right) and 0.8 (wrong).
     expected = (abs(1 - 0.5) + abs(2 - 2.3)) / 4
-    assert evaluation.calibration_error(FOUR, bins=2) == pytest.approx(expected, abs=1e-6)
+    confidence = np.array([0.9, 0.6, 0.8, 0.5])
+    assert calibration_error(confidence, FOUR.correct, bins=2) == pytest.approx(expected)
 
 
 def test_a_sure_and_right_model_is_calibrated() -> None:
-    assert evaluation.calibration_error(predictions([0, 1], [{0: 1.0}, {1: 1.0}])) == 0
+    assert calibration_error(np.ones(2), np.array([True, True])) == 0
 
 
 def test_accuracy_by_class_leaves_out_classes_without_images() -> None:
-    by_class = evaluation.accuracy_by_class(FOUR)
+    by_class = accuracy_by_class(FOUR.labels, FOUR.correct)
     assert by_class == {"T-shirt/top": 1.0, "Trouser": 1.0, "Pullover": 0.0}
 
 
@@ -60,6 +64,8 @@ def test_classifier_metrics() -> None:
     assert metrics["generalization_gap"] == 0.25
     assert metrics["test_images"] == 4
     assert metrics["test_accuracy_t_shirt_top"] == 1.0
+    # Each confidence is alone in its bin: |0.9 - 1|, |0.6 - 1|, |0.8 - 0| and |0.5 - 1|.
+    assert metrics["calibration_error"] == pytest.approx((0.1 + 0.4 + 0.8 + 0.5) / 4)
     assert metrics["test_accuracy_low"] < 0.75 < metrics["test_accuracy_high"]
     assert all(isinstance(value, float | int | str) for value in metrics.values())
 
@@ -85,24 +91,24 @@ def test_a_paired_interval_is_that_of_the_discordant_images() -> None:
     other = one.copy()
     other[0, :60], one[0, 60:90] = False, False
     one[0, 500:], other[0, 500:] = False, False
-    difference, low, high = evaluation.paired_difference(one, other)
+    difference, low, high = paired_difference(one, other)
     error = np.sqrt(60 + 30 - 0.9) / 1000
     assert difference == pytest.approx(0.03)
     assert (low, high) == pytest.approx((0.03 - 1.96 * error, 0.03 + 1.96 * error), abs=0.002)
-    assert evaluation.paired_difference(one, other) == (difference, low, high)
+    assert paired_difference(one, other) == (difference, low, high)
 
 
 def test_an_interval_knows_that_seeds_differ() -> None:
     """Where one seed is right on everything and one on nothing, nothing is known."""
     one = np.array([[True] * 50, [False] * 50])
-    difference, low, high = evaluation.paired_difference(one, np.full((1, 50), True))
+    difference, low, high = paired_difference(one, np.full((1, 50), True))
     assert (difference, low, high) == (-0.5, -1.0, 0.0)
 
 
-def test_the_bins_of_reliability_by_hand() -> None:
+def test_the_calibration_curve_by_hand() -> None:
     confidence = np.array([0.55, 0.60, 0.95, 0.5])
     right = np.array([True, False, True, False])
-    bins = evaluation.reliability(confidence, right, bins=10)
+    bins = calibration_curve(confidence, right, bins=10)
     assert bins == [
         (pytest.approx(0.5), 0.0, 1),
         (pytest.approx(0.575), 0.5, 2),

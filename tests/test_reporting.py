@@ -1,47 +1,58 @@
 import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from report_project import make, scores, write_study
+from conftest import ROOT, read_entries, small_params
+from report_project import CELLS, make, scores, write_study
 
-from thaw.config.params import Params
 from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.report import drawing, pages
-from thaw.report.pages import answer
+from thaw.report import pages
+from thaw.report.contents import Contents, gather
+from thaw.report.drawing import draw
+from thaw.report.tables import Difference, tables
+from thaw.report.wording import answer, causes
 from thaw.support.errors import ThawError
-from thaw.support.tables import read_csv, read_json, write_csv, write_json
+from thaw.support.tables import read_csv, read_json, write_json
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("made"), small_params(read_entries()))
 
 
 @pytest.fixture
-def results(tmp_path: Path, params: Params) -> Path:
-    return make(tmp_path, params)
+def results(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "project"))
 
 
-def render(root: Path, template: str) -> str:
-    return pages.render(root, root / "plots", template)
+def render(root: Path, template: str, **changes: Mapping[str, object]) -> str:
+    """Return a page on `root`'s results, with other metrics by the name of their file."""
+    contents = gather(root)
+    return pages.render(changed(contents, changes), root / "plots", template)
 
 
-def change(root: Path, name: str, **entries: object) -> None:
-    path = root / f"metrics/{name}.json"
-    write_json(path, read_json(path) | entries)
+def changed(contents: Contents, changes: Mapping[str, Mapping[str, object]]) -> Contents:
+    before = contents.results.metrics
+    metrics = {name: {**of, **changes.get(name, {})} for name, of in before.items()}
+    results = replace(contents.results, metrics=metrics)
+    return replace(contents, results=results, tables=tables(results))
 
 
 @pytest.mark.parametrize("template", ["report.md.j2", "report.html.j2"])
 def test_without_pretrained_weights_the_report_says_so_first(results: Path, template: str) -> None:
-    change(results, "baseline", weights="random")
     lines = render(results, template).split("<body>")[-1].strip().splitlines()
     assert "No pretrained weights were used" in lines[0]
-    change(results, "baseline", weights="imagenet")
-    assert "No pretrained" not in render(results, template)
+    assert "No pretrained" not in render(results, template, baseline={"weights": "imagenet"})
 
 
 @pytest.mark.parametrize("template", ["report.md.j2", "report.html.j2"])
 def test_with_the_bundled_weights_the_report_says_what_they_are(
     results: Path, template: str
 ) -> None:
-    change(results, "baseline", weights="bundled 01234567")
-    text = render(results, template)
+    text = render(results, template, baseline={"weights": "bundled 01234567"})
     lines = text.split("<body>")[-1].strip().splitlines()
     assert "a distilled approximation" in lines[0]
     assert "Weights: bundled 01234567." in text
@@ -49,9 +60,9 @@ def test_with_the_bundled_weights_the_report_says_what_they_are(
 
 @pytest.mark.parametrize("template", ["report.md.j2", "report.html.j2"])
 def test_the_report_shows_the_metrics(results: Path, template: str) -> None:
-    change(results, "full", test_accuracy=0.1234, test_accuracy_low=0.12, test_accuracy_high=0.13)
-    change(results, "full", train_image_6_label="Bag", train_image_6_probability=0.5678)
-    text = render(results, template)
+    full = {"test_accuracy": 0.1234, "test_accuracy_low": 0.12, "test_accuracy_high": 0.13}
+    full |= {"train_image_6_label": "Bag", "train_image_6_probability": 0.5678}
+    text = render(results, template, full=full)
     for shown in ("0.1234", "0.1200 to 0.1300", "Bag", "0.568", "train-frozen", "1,000,002"):
         assert shown in text
 
@@ -66,15 +77,16 @@ def test_the_page_needs_no_other_file(results: Path) -> None:
 
 
 def test_the_page_escapes_what_it_shows(results: Path) -> None:
-    change(results, "full", train_image_6_label="<script>alert(1)</script>")
-    html = render(results, "report.html.j2")
+    label = {"train_image_6_label": "<script>alert(1)</script>"}
+    html = render(results, "report.html.j2", full=label)
     assert "<script>alert" not in html
     assert "&lt;script&gt;" in html
 
 
 def test_weights_without_top_are_said_to_be_such(results: Path) -> None:
     path = results / "metrics/baseline.json"
-    kept = {k: v for k, v in read_json(path).items() if "zero_shot" not in k and "top" not in k}
+    named = ("zero_shot_images", "zero_shot_image_size", "0-255", "0-1")
+    kept = {name: value for name, value in read_json(path).items() if name not in named}
     write_json(path, kept | {"has_1000_class_top": False})
     assert "none: these weights have no 1000-class top" in render(results, "report.md.j2")
 
@@ -84,7 +96,8 @@ def test_weights_without_top_are_said_to_be_such(results: Path) -> None:
     [
         ("full", "images_seen"),
         ("full", "train_image_6_label"),
-        ("diagnose", "byte_input_deviation"),
+        ("diagnose", "0-255"),
+        ("diagnose", "cells"),
         ("baseline", "chance_accuracy"),
     ],
 )
@@ -105,15 +118,16 @@ def test_everything_that_dvc_yaml_shows_is_drawn_and_always_the_same(results: Pa
     write_study(results)
     for name in ("one", "two"):
         (results / name).mkdir()
-        drawing.draw(results, results / name)
+        draw(results, gather(results), results / name)
     for path in (results / "one").rglob("*.*"):
         again = results / "two" / path.relative_to(results / "one")
         assert path.read_bytes() == again.read_bytes()
-    shown = set(re.findall(r"plots/([\w/.]+)", (ROOT / "dvc.yaml").read_text()))
+    shown = set(re.findall(r"plots/([\w/.-]+)", (ROOT / "dvc.yaml").read_text()))
     assert shown
     assert all((results / "one" / name).is_file() for name in shown)
 
 
+SHIFT = "freeze,value_range,statistics,layer,statistics_shift\n175,0-1,training,bn1,0.5\n"
 ONE_ANSWER = "seed,image,actual,predicted,confidence\n0,0,Bag,Coat,0.9\n"
 
 
@@ -127,47 +141,45 @@ ONE_ANSWER = "seed,image,actual,predicted,confidence\n0,0,Bag,Coat,0.9\n"
         ("full/predictions.csv", ONE_ANSWER.replace("0.9", "nan"), r"from 0 to 1"),
         ("full/predictions.csv", "seed,image\n", r"is damaged"),
         ("full/history.csv", "epoch,loss\n1,much\n", r"is damaged"),
-        ("diagnose/cells.csv", "cell\nx\n", r"is damaged"),
+        ("diagnose/cells.csv", "cell\nx\n", r"is damaged.*cells\.csv: row 1, freeze: "),
+        ("diagnose/shifts.csv", SHIFT.replace("0.5", "inf"), r"row 1, statistics_shift: .*inf"),
         ("baseline/train_image_6.npy", "no array", r"is damaged"),
     ],
 )
-def test_damaged_results_are_named(
-    results: Path, tmp_path: Path, name: str, content: str, said: str
-) -> None:
+def test_damaged_results_are_named(results: Path, name: str, content: str, said: str) -> None:
     (results / "data/results" / name).write_text(content)
-    (tmp_path / "drawn").mkdir(exist_ok=True)
     with pytest.raises(ThawError, match=rf"{said}.*dvc repro"):
-        drawing.draw(results, tmp_path / "drawn")
+        gather(results)
 
 
-def test_predictions_of_other_images_are_refused(results: Path, tmp_path: Path) -> None:
+def test_predictions_of_other_images_are_refused(results: Path) -> None:
     path = results / "data/results/full/predictions.csv"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], *reversed(lines[1:])]))
     with pytest.raises(ThawError, match=r"train-full are not of these images.*dvc repro"):
-        drawing.draw(results, tmp_path / "drawn")
+        gather(results)
 
 
 @pytest.mark.parametrize(
-    ("low", "verdict"), [("0.01", "ahead of"), ("-0.01", "not distinguishable from")]
+    ("low", "verdict"), [(0.01, "ahead of"), (-0.01, "not distinguishable from")]
 )
-def test_a_difference_that_may_be_none_is_no_win(low: str, verdict: str) -> None:
+def test_a_difference_that_may_be_none_is_no_win(low: float, verdict: str) -> None:
     modes = {
         "frozen": scores(0.8, 0.65, 0.85),
         "partial": scores(0.85, 0.8, 0.9),
         "full": scores(0.1, 0.05, 0.2),
     }
     baseline = {"linear_pixels_accuracy": 0.8, "linear_pixels_train_images": 10}
-    row = {"mode": "partial", "than": "frozen", "difference": "0.05", "low": low, "high": "0.09"}
-    said = answer(modes, baseline, [row])
+    lead = Difference("partial", "frozen", 0.05, low, 0.09)
+    said = answer(modes, baseline, [lead])
     first = (
         "train-partial, on 50 training images, reaches 0.8500 [0.8000, 0.9000] on 100 test images"
     )
     assert said.startswith(first)
     assert f"{verdict} train-frozen, on 50, with" in said
-    turned = {**row, "mode": "frozen", "than": "partial", "difference": "-0.05"}
-    turned |= {"low": "-0.09", "high": str(-float(low))}
-    assert answer(modes, baseline, [turned]) == said
+    behind = Difference("frozen", "partial", -0.05, -0.09, -low)
+    assert answer(modes, baseline, [behind]) == said
+    assert behind.may_be_none == lead.may_be_none == (low < 0)
 
 
 def test_the_tables_behind_the_figures_by_hand(results: Path) -> None:
@@ -201,20 +213,15 @@ def test_the_causes_in_words(results: Path) -> None:
         assert said in text
 
 
-def test_no_cause_is_named_where_none_costs_anything(results: Path) -> None:
-    path = results / "plots/diagnose/cells.csv"
-    rows = read_csv(path)
-    even = [row | {"validation_accuracy": "0.76"} for row in rows]
-    write_csv(path, list(rows[0]), [list(row.values()) for row in even])
-    text = render(results, "report.md.j2")
+def test_no_cause_is_named_where_none_costs_anything() -> None:
+    (text,) = causes([replace(cell, validation_accuracy=0.76) for cell in CELLS])
     assert "neither alone costs more than chance may" in text
     assert "larger cause" not in text
 
 
 def test_of_several_seeds_the_answer_gives_the_mean(results: Path) -> None:
     spread = {"seeds": 3, "test_accuracy_mean": 0.995, "test_accuracy_std": 0.01}
-    change(results, "full", **spread)
-    text = render(results, "report.md.j2")
+    text = render(results, "report.md.j2", full=spread)
     assert "train-full, on 50 training images, reaches 0.9950 ± 0.0100 over 3 seeds" in text
     assert "| 0.9950 ± 0.0100 (3 seeds) |" in text
 
@@ -222,7 +229,7 @@ def test_of_several_seeds_the_answer_gives_the_mean(results: Path) -> None:
 def test_studies_stand_where_they_were_measured(results: Path) -> None:
     assert "thaw curve" not in render(results, "report.html.j2")
     write_study(results)
-    drawing.draw(results, results / "plots")
+    draw(results, gather(results), results / "plots")
     html = render(results, "report.html.j2")
     assert "thaw curve" in html
     assert ">conv4_block6</th>" in html
@@ -236,14 +243,6 @@ def test_studies_stand_where_they_were_measured(results: Path) -> None:
     frozen = "| train-frozen | bundled 01234567 | 0.8000 | 0.8000 to 0.8000 | 58,000 | 4 | 1,000 |"
     for line in (linear, frozen, "| ResNet18 (published) | - | 0.9490 | - | - | - | - |"):
         assert line in text
-
-
-def test_the_thaw_curve_tells_in_which_stage_freezing_ends() -> None:
-    layers = {"0": 0, "10": 10, "175": 175, "60": 60, "conv3_block4": 81, "conv1": 5}
-    layers |= {"conv2_block1": 19, "conv4_block1": 93, "20": 20, "conv2_block2": 29}
-    rows = [{"run": run, "layers_frozen": str(n)} for run, n in layers.items()]
-    expected = ["none", "conv2", "conv5", "conv3", "conv3", "conv1", "conv2", "conv4", "conv2"]
-    assert drawing.last_frozen_stages(rows) == [*expected, "conv2"]
 
 
 def test_counts() -> None:

@@ -62,12 +62,12 @@ def test_a_row_holds_what_is_kept() -> None:
     assert list(table(chosen(), {"b": 1, "a2": 2, "a1": 3})) == [{"a2": 2, "a1": 3}]
 
 
-def test_metrics_that_name_their_row() -> None:
-    metrics = {"a_1_loss": 0.5, "a_1_accuracy": 0.9, "a_2_loss": 0.4, "a": 7}
-    pattern = r"a_(?P<part>\d)_(?P<column>loss|accuracy)"
-    assert list(table(chosen(rows=pattern), metrics)) == [
-        {"part": "1", "loss": 0.5, "accuracy": 0.9},
-        {"part": "2", "loss": 0.4},
+def test_nested_metrics_give_rows() -> None:
+    one, other = {"a_loss": 0.5, "b": 1}, {"a_loss": 0.4, "b": 2}
+    metrics = {"a": 7, "cells": {"10": {"x": one, "y": other}}}
+    assert list(table(chosen(rows=["cells", "freeze", "kind"]), metrics)) == [
+        {"freeze": "10", "kind": "x", "a_loss": 0.5},
+        {"freeze": "10", "kind": "y", "a_loss": 0.4},
     ]
 
 

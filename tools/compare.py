@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from thaw.config.params import Params
-from thaw.report.pages import flat
 from thaw.report.results import MODES
 from thaw.support import paths
 from thaw.support.errors import ThawError
+from thaw.support.nested import flat
 from thaw.support.tables import read_json
 from tools.commands import dvc, git
 from tools.pr_comment import shown

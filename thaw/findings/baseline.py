@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,9 @@ from threadpoolctl import threadpool_limits
 from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.data.image_store import Images
 from thaw.findings import imagenet
-from thaw.findings.evaluation import Metrics, wilson_interval
+from thaw.findings.evaluation import Metrics
+from thaw.findings.intervals import share_metrics
+from thaw.findings.scores import chance_accuracy
 
 TOP = 3
 _ITERATIONS = 1000
@@ -24,7 +27,7 @@ _PENALTY_INVERSE = 0.01
 
 @dataclass(frozen=True)
 class ImageNetPredictions:
-    """What ResNet50 says in one input range.
+    """What ResNet50 says of images in one value range.
 
     Attributes:
         test: probabilities (n, 1000) float32 on test images.
@@ -44,10 +47,11 @@ def linear_accuracy(train: Images, test: Images, threads: int) -> Metrics:
     with threadpool_limits(threads):
         model.fit(_pixels(train), train.labels)
         right = int((model.predict(_pixels(test)) == test.labels).sum())
-    return _share("linear_pixels_accuracy", right, len(test)) | {
+    return {
+        **share_metrics("linear_pixels_accuracy", right, len(test)),
         "linear_pixels_train_images": len(train),
         "linear_pixels_test_images": len(test),
-        "chance_accuracy": float(np.bincount(test.labels).max() / len(test)),
+        "chance_accuracy": chance_accuracy(test.labels),
     }
 
 
@@ -57,30 +61,29 @@ def _pixels(images: Images) -> NDArray[np.float32]:
     return gray.reshape(len(images), -1)
 
 
-def _share(name: str, successes: int, count: int) -> Metrics:
-    low, high = wilson_interval(successes, count)
-    return {name: successes / count, f"{name}_low": low, f"{name}_high": high}
-
-
-def naming_metrics(named: Mapping[str, ImageNetPredictions], labels: NDArray[np.int64]) -> Metrics:
-    """Return zero-shot accuracy and what ResNet50 calls training image 6, by input range.
+def naming_metrics(
+    named: Mapping[str, ImageNetPredictions], labels: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Return zero-shot accuracy and what ResNet50 calls training image 6, below the value range.
 
     Args:
-        named: ResNet50's answers by input range.
+        named: ResNet50's answers by value range.
         labels: the test images' Fashion-MNIST classes (n,).
 
     """
-    metrics: Metrics = {"zero_shot_images": len(labels)}
-    for value_range, answers in named.items():
-        classes = answers.test.argmax(axis=1)
-        right = int((imagenet.to_fashion(classes) == labels).sum())
-        commonest, share = next(iter(imagenet.shares(classes).items()))
-        metrics |= _share(f"{value_range}_zero_shot_accuracy", right, len(labels))
-        metrics[f"{value_range}_commonest_class"] = commonest
-        metrics[f"{value_range}_commonest_share"] = share
-        for rank, (name, probability) in enumerate(imagenet.top(answers.example, TOP)[0], 1):
-            metrics[f"{value_range}_train_image_6_top{rank}_class"] = name
-            metrics[f"{value_range}_train_image_6_top{rank}_probability"] = probability
+    by_range = {value_range: _naming(answers, labels) for value_range, answers in named.items()}
+    return {"zero_shot_images": len(labels), **by_range}
+
+
+def _naming(answers: ImageNetPredictions, labels: NDArray[np.int64]) -> Metrics:
+    classes = answers.test.argmax(axis=1)
+    right = int((imagenet.to_fashion(classes) == labels).sum())
+    commonest, share = next(iter(imagenet.shares(classes).items()))
+    metrics: Metrics = {"commonest_class": commonest, "commonest_share": share}
+    metrics |= share_metrics("zero_shot_accuracy", right, len(labels))
+    for rank, (name, probability) in enumerate(imagenet.top(answers.example, TOP)[0], 1):
+        metrics[f"train_image_6_top{rank}_class"] = name
+        metrics[f"train_image_6_top{rank}_probability"] = probability
     return metrics
 
 

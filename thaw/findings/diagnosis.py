@@ -1,22 +1,22 @@
 """The notebooks' mistakes, switched on and off one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from thaw.config.fields import BACKBONE_LAYERS, FROZEN_BATCH_NORMS, VALUE_RANGES
-from thaw.config.params import Params
+from thaw.config.stages import DiagnoseConfig
 from thaw.data.image_store import Images, open_images
-from thaw.findings.evaluation import Metrics
+from thaw.findings.cells import CellRow, nested, statistics_in_words
+from thaw.findings.shifts import statistics_shift
 from thaw.network import backbone, weights
 from thaw.network.heads import build_head
 from thaw.network.inference import batch_size, predict
+from thaw.support import paths
 from thaw.support.runtime import seed_everything, set_up
 from thaw.training.batches import Batches
 from thaw.training.checkpoint import Checkpoint, open_checkpoint
@@ -37,8 +37,9 @@ class Cell:
 
     Attributes:
         freeze: how many of ResNet50's layers are frozen.
-        value_range: byte or unit.
-        frozen_batch_norm: what frozen batch normalisation trains on, inference or training.
+        value_range: of the pixels that `preprocess_input` is given, 0-255 or 0-1.
+        frozen_batch_norm: the mode in which frozen batch normalisation trains: inference or
+            training.
         momentum: of thawed batch normalisation's running statistics.
 
     """
@@ -53,28 +54,38 @@ class Cell:
         """What sets the cell apart in its batch normalisation."""
         return f"momentum {self.momentum:g}" if self.freeze == 0 else self.frozen_batch_norm
 
-    @property
-    def key(self) -> str:
-        """The cell's name in the metrics."""
-        statistics = self.statistics.replace(" ", "_").replace(".", "")
-        return f"freeze_{self.freeze}_{self.value_range}_{statistics}"
-
 
 @dataclass(frozen=True)
 class CellResult:
     """What a cell gave.
 
     Attributes:
+        cell: which one it was.
         history: of its training.
         shifts: by batch normalisation layer, how far the statistics that training used are from
             those that validation used: see `statistics_shift`.
-        kept: its checkpoint, to be cleared once the results are written.
+        checkpoint: its checkpoint, to be cleared once the results are written.
 
     """
 
+    cell: Cell
     history: History
     shifts: dict[str, float]
-    kept: Checkpoint
+    checkpoint: Checkpoint
+
+    @property
+    def row(self) -> CellRow:
+        """What is reported of it: the last epoch, which is what the notebooks showed."""
+        last = self.history.rows[-1]
+        return CellRow(
+            self.cell.freeze,
+            self.cell.value_range,
+            self.cell.statistics,
+            last["accuracy"],
+            last["val_accuracy"],
+            last["val_loss"],
+            float(np.mean(list(self.shifts.values()))),
+        )
 
 
 def fitted_momentum(steps: int) -> float:
@@ -85,16 +96,18 @@ def fitted_momentum(steps: int) -> float:
     return min(round(LEFT_AFTER_AN_EPOCH ** (1 / steps), 2), 0.98)
 
 
-def cells(params: Params) -> Iterator[Cell]:
-    """Yield every combination, for each of `diagnose.freeze`.
+def cells(frozen: Sequence[int], steps: int) -> Iterator[Cell]:
+    """Yield every combination, for each number of frozen layers.
 
-    Where layers are frozen: input range x what their batch normalisation trains on, with Keras'
-    momentum for the others, as in the notebooks. Where none is: input range x momentum.
+    Where layers are frozen: value range x what their batch normalisation trains on, with Keras'
+    momentum for the others, as in the notebooks. Where none is: value range x momentum.
+
+    Args:
+        frozen: numbers of layers.
+        steps: of training in an epoch.
+
     """
-    steps = -(-params.diagnose.images // params.diagnose.batch_size)
-    base = weights.resnet50(params.image_size, top=False)
-    for freeze in params.diagnose.freeze:
-        count = backbone.freeze_count(base, freeze)
+    for count in frozen:
         for value_range in VALUE_RANGES:
             if count:
                 for frozen_batch_norm in FROZEN_BATCH_NORMS:
@@ -104,47 +117,42 @@ def cells(params: Params) -> Iterator[Cell]:
                     yield Cell(count, value_range, "inference", momentum)
 
 
-def diagnose(root: Path, params: Params) -> tuple[dict[Cell, CellResult], Metrics]:
+def diagnose(root: Path, config: DiagnoseConfig) -> tuple[list[CellResult], dict[str, Any]]:
     """Train the notebook's head in each cell.
 
     Returns:
-        What each cell gave, and the metrics: train and validation accuracy after the last epoch, as
-        the notebooks saw them, the mean shift of the statistics, and how much the pictures still
-        vary, as the standard deviation (of 0..255 levels) of what `preprocess_input` returns.
+        What each cell gave, and the metrics: the set-up, each cell's row, and by value range how
+        much the pictures still vary, as the standard deviation (of 0..255 levels) of what
+        `preprocess_input` returns.
 
     """
-    set_up(params.threads)
-    train, validation = _sample(root, params)
-    outcomes: dict[Cell, CellResult] = {}
-    metrics = _setup(root, params)
-    for value_range in VALUE_RANGES:
-        metrics[f"{value_range}_input_deviation"] = _deviation(train, value_range)
-    for cell in cells(params):
-        print(f"cell: {cell.freeze} layers frozen, {cell.value_range} input, {cell.statistics}")
-        kept = _checkpoint(root, params, train, cell)
-        outcome = _fit_cell(root, params, (train, validation), cell, kept)
-        outcomes[cell] = outcome
-        last = outcome.history.rows[-1]
-        metrics[f"{cell.key}_train_accuracy"] = last["accuracy"]
-        metrics[f"{cell.key}_validation_accuracy"] = last["val_accuracy"]
-        metrics[f"{cell.key}_validation_loss"] = last["val_loss"]
-        metrics[f"{cell.key}_statistics_shift"] = float(np.mean(list(outcome.shifts.values())))
-    return outcomes, metrics
-
-
-def _setup(root: Path, params: Params) -> Metrics:
-    return {
-        "weights": weights.load_source(root / "data/weights").name,
-        "train_images": params.diagnose.images,
-        "validation_images": params.diagnose.validation_images,
-        "epochs": params.diagnose.epochs,
+    set_up(config.threads)
+    settings = config.diagnose
+    base = weights.resnet50(config.image_size, top=False)
+    frozen = [backbone.freeze_count(base, freeze) for freeze in settings.freeze]
+    train, validation = _sample(root, config)
+    results = []
+    for cell in cells(frozen, steps=-(-settings.images // settings.batch_size)):
+        statistics = statistics_in_words(cell.statistics)
+        print(f"cell: {cell.freeze} layers frozen, {cell.value_range} input, {statistics}")
+        results.append(_fit_cell(root, config, train, validation, cell))
+    return results, {
+        "weights": weights.load_source(root / paths.WEIGHTS).name,
+        "train_images": settings.images,
+        "validation_images": settings.validation_images,
+        "epochs": settings.epochs,
+        "cells": nested(result.row for result in results),
+        **{name: {"input_deviation": _deviation(train, name)} for name in VALUE_RANGES},
     }
 
 
-def _sample(root: Path, params: Params) -> tuple[Images, Images]:
-    counts = {"train": params.diagnose.images, "validation": params.diagnose.validation_images}
+def _sample(root: Path, config: DiagnoseConfig) -> tuple[Images, Images]:
+    counts = {
+        "train": config.diagnose.images,
+        "validation": config.diagnose.validation_images,
+    }
     train, validation = (
-        open_images(root / "data/images", params.image_size, part).sample(count, params.seed)
+        open_images(root / paths.IMAGES, config.image_size, part).sample(count, config.seed)
         for part, count in counts.items()
     )
     return train, validation
@@ -158,74 +166,46 @@ def _deviation(images: Images, value_range: str) -> float:
 
 
 def _fit_cell(
-    root: Path, params: Params, images: tuple[Images, Images], cell: Cell, kept: Checkpoint
+    root: Path, config: DiagnoseConfig, train: Images, validation: Images, cell: Cell
 ) -> CellResult:
     """Train one cell, every one from the same seed."""
-    seed_everything(params.seed)
-    settings = params.diagnose
-    base = backbone.for_training(weights.resnet50(params.image_size, top=False))
-    weights.load(root / "data/weights", base)
+    settings, size = config.diagnose, config.image_size
+    checkpoint = _checkpoint(root, config, train, cell)
+    seed_everything(config.seed)
+    base = backbone.for_training(weights.resnet50(size, top=False))
+    weights.load(root / paths.WEIGHTS, base)
     backbone.freeze_first(base, cell.freeze)
     backbone.set_batch_norm_momentum(base, cell.momentum)
-    head = build_head(settings.head, params.seed)
+    head = build_head(settings.head, config.seed)
     if cell.freeze == BACKBONE_LAYERS and cell.frozen_batch_norm == "inference":
         model = head  # features do not change: one pass over the images is enough
-        features = backbone.image_model(base, params.image_size, cell.value_range)
-        read: list[Any] = [predict(features, some).__getitem__ for some in images]
+        features = backbone.image_model(base, size, cell.value_range)
+        load_batch: list[Any] = [
+            predict(features, some).__getitem__ for some in (train, validation)
+        ]
     else:
         if cell.frozen_batch_norm == "training":
             base = backbone.with_batch_statistics(base)
-        model = backbone.image_model(base, params.image_size, cell.value_range, head)
-        read = [some.batch for some in images]
-    train = Batches(read[0], images[0].labels, settings.batch_size, params.seed)
-    validation = Batches(read[1], images[1].labels, batch_size(params.image_size, "keras"))
-    history = fit(model, train, validation, settings, kept)
-    kept.restore_last(model)  # the last epoch's weights, not the best's: as the notebooks had them
-    shown = images[0].sample(min(SHIFT_IMAGES, len(images[0])), params.seed)
+        model = backbone.image_model(base, size, cell.value_range, head)
+        load_batch = [some.batch for some in (train, validation)]
+    history = fit(
+        model,
+        Batches(load_batch[0], train.labels, settings.batch_size, config.seed),
+        Batches(load_batch[1], validation.labels, batch_size(size, "keras")),
+        settings,
+        checkpoint,
+    )
+    checkpoint.restore_last(
+        model
+    )  # the last epoch's weights, not the best's: as the notebooks had them
+    shown = train.sample(min(SHIFT_IMAGES, len(train)), config.seed)
     inputs = backbone.preprocess(shown.batch(slice(None)), cell.value_range)
-    return CellResult(history, statistics_shift(base, inputs, settings.batch_size), kept)
+    return CellResult(
+        cell, history, statistics_shift(base, inputs, settings.batch_size), checkpoint
+    )
 
 
-def statistics_shift(base: keras.Model, inputs: keras.KerasTensor, batch: int) -> dict[str, float]:
-    """Return how far training's statistics are from validation's, by batch normalisation layer.
-
-    That is |m - M| / sqrt(V + epsilon), averaged over channels and batches: m is the mean that
-    training normalises a channel with, M and V are the stored mean and variance, which validation
-    normalises it with. 0 where training uses the stored ones, too. Calling `base` for training
-    moves the running statistics of thawed layers: they are put back.
-
-    Args:
-        base: ResNet50 without its top.
-        inputs: preprocessed images (n, size, size, 3).
-        batch: images in a batch of training.
-
-    """
-    layers = [each for each in base.layers if isinstance(each, keras.layers.BatchNormalization)]
-    before = {layer.name: layer.get_weights() for layer in layers}
-    moving = [layer for layer in layers if _trains_on_the_batch(layer)]
-    shifts = {layer.name: 0.0 for layer in layers}
-    if not moving:
-        return shifts
-    means = keras.Model(base.input, [ops.mean(layer.input, axis=(0, 1, 2)) for layer in moving])
-    seen = tf.function(means)  # a graph: called at once, Keras would keep every layer's output
-    starts = range(0, max(len(inputs) - batch, 0) + 1, batch)
-    for start in starts:
-        outputs = keras.tree.flatten(seen(inputs[start : start + batch], training=True))
-        for layer, batch_mean in zip(moving, outputs, strict=True):
-            _, _, mean, variance = before[layer.name]
-            distance = np.abs(batch_mean.numpy() - mean) / np.sqrt(variance + layer.epsilon)
-            shifts[layer.name] += float(distance.mean()) / len(starts)
-    for layer in layers:
-        layer.set_weights(before[layer.name])
-    return shifts
-
-
-def _trains_on_the_batch(layer: keras.layers.BatchNormalization) -> bool:
-    return layer.trainable or isinstance(layer, backbone.BatchNormalization)
-
-
-def _checkpoint(root: Path, params: Params, images: Images, cell: Cell) -> Checkpoint:
-    used = params.model_dump(include={"seed", "threads", "image_size", "diagnose"}, mode="json")
-    used["diagnose"].pop("freeze")
-    files = [root / "data/weights" / weights.WEIGHTS_FILE, images.path]
-    return open_checkpoint(root, f"diagnose-{cell.key}", used, files, package="findings")
+def _checkpoint(root: Path, config: DiagnoseConfig, images: Images, cell: Cell) -> Checkpoint:
+    name = f"{cell.freeze}-{cell.value_range}-{cell.statistics.replace(' ', '-')}"
+    files = [root / paths.WEIGHTS / weights.WEIGHTS_FILE, images.path]
+    return open_checkpoint(root, f"diagnose-{name}", config.dump(), files, package="findings")

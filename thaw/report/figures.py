@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thaw.data.fashion_mnist import CLASS_NAMES
+from thaw.findings.calibration import Bin
 from thaw.report.canvas import Axes, new_figure, save, style
+from thaw.report.studies import CurvePoint
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
 """From Okabe and Ito's palette, told apart by colour-blind readers too."""
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-SHOWN_SIZE = 32
-"""Side of the images that are shown, pixels."""
 
 
 def label_last(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
@@ -115,7 +115,7 @@ def classes(path: Path, values: Mapping[str, Sequence[float]]) -> None:
 
 
 @style()
-def reliability(path: Path, bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> None:
+def calibration(path: Path, bins: Mapping[str, Sequence[Bin]]) -> None:
     """Draw accuracy against confidence by bin, the area of a point as the images in it."""
     figure = new_figure(6.4, 5.2, "How far probabilities can be trusted, test images")
     axes = figure.subplots()
@@ -155,33 +155,30 @@ def shifts(path: Path, lines: Mapping[str, Sequence[float]]) -> None:
 
 
 @style()
-def thaw_curve(path: Path, points: Sequence[Mapping[str, Any]]) -> None:
+def thaw_curve(path: Path, points: Sequence[CurvePoint]) -> None:
     """Draw test accuracy with its interval against what is trained and what that costs.
 
-    Args:
-        path: of the PNG.
-        points: each with stage (in which the frozen layers end), trainable (parameters), cost
-            (multiplications, both directions and all epochs), accuracy, low and high.
-
+    Cost is multiplications, in both directions and all epochs.
     """
     figure = new_figure(10, 4.6, "How much to thaw")
     panels = {
-        "trainable": (1e6, "parameters trained, millions"),
-        "cost": (1e12, "multiplications in training, $10^{12}$"),
+        "parameters_trainable": (1e6, "parameters trained, millions"),
+        "training_macs": (1e12, "multiplications in training, $10^{12}$"),
     }
-    of_stage: dict[str, list[Mapping[str, Any]]] = {}
-    for point in sorted(points, key=lambda point: -float(point["trainable"])):
-        of_stage.setdefault(point["stage"], []).append(point)
+    of_stage: dict[str, list[CurvePoint]] = {}
+    for point in sorted(points, key=lambda point: -point.parameters_trainable):
+        of_stage.setdefault(point.frozen_through, []).append(point)
     for axes, (column, (unit, label)) in zip(
         figure.subplots(1, 2, sharey=True), panels.items(), strict=True
     ):
         for i, (stage, its) in enumerate(of_stage.items()):
-            y = np.array([point["accuracy"] for point in its])
-            around = [y - [point["low"] for point in its], [point["high"] for point in its] - y]
+            y = np.array([point.test_accuracy for point in its])
+            low = [point.test_accuracy_low for point in its]
+            high = [point.test_accuracy_high for point in its]
             axes.errorbar(
-                [point[column] / unit for point in its],
+                [getattr(point, column) / unit for point in its],
                 y,
-                around,
+                [y - low, high - y],
                 fmt=MARKERS[i],
                 color=COLOURS[i],
                 elinewidth=1,

@@ -12,10 +12,9 @@ import argparse
 import fnmatch
 import itertools
 import json
-import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +44,9 @@ class Set(BaseModel):
     stage: str
     metrics: str
     keep: tuple[str, ...]
-    rows: str = ""
-    """A pattern of metrics' names that makes each match a row, its last group a column."""
+    rows: tuple[str, ...] = ()
+    """Where one run gives several rows: the metric that they are nested in, then what each level
+    tells apart, from the outermost. `keep` is then about what a row holds."""
     common: Overrides
     runs: dict[str, Overrides] = Field(min_length=1)
 
@@ -174,24 +174,28 @@ def origin(reference: str) -> dict[str, Any]:
 
 
 def table(chosen: Set, metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the rows that one run's metrics make: one, or one for each that `rows` finds."""
-    kept = {
-        name: value
-        for pattern in chosen.keep
-        for name, value in metrics.items()
-        if fnmatch.fnmatch(name, pattern)
-    }
-    if not chosen.rows:
-        yield kept
+    """Yield the rows that one run's metrics make: one, or those that are nested in them."""
+    name, *levels = chosen.rows or ("",)
+    for place, values in leaves(metrics[name] if name else metrics, levels):
+        kept = {
+            name: value
+            for pattern in chosen.keep
+            for name, value in values.items()
+            if fnmatch.fnmatch(name, pattern)
+        }
+        yield place | kept
+
+
+def leaves(
+    nested: Mapping[str, Any], levels: Sequence[str]
+) -> Iterator[tuple[dict[str, str], Mapping[str, Any]]]:
+    """Yield each place below all levels, by their names, and what is there."""
+    if not levels:
+        yield {}, nested
         return
-    found: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
-    for name, value in kept.items():
-        if match := re.fullmatch(chosen.rows, name):
-            groups = match.groupdict()
-            column = groups.pop("column")
-            found.setdefault(tuple(groups.items()), {})[column] = value
-    for keys, values in found.items():
-        yield dict(keys) | values
+    for name, inner in nested.items():
+        for place, values in leaves(inner, levels[1:]):
+            yield {levels[0]: name} | place, values
 
 
 def main() -> None:

@@ -1,0 +1,46 @@
+"""How far the statistics that training normalises with are from those of validation."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from thaw.network.backbone import BatchNormalization
+
+
+def statistics_shift(base: keras.Model, inputs: keras.KerasTensor, batch: int) -> dict[str, float]:
+    """Return how far training's statistics are from validation's, by batch normalisation layer.
+
+    That is |m - M| / sqrt(V + epsilon), averaged over channels and batches: m is the mean that
+    training normalises a channel with, M and V are the stored mean and variance, which validation
+    normalises it with. 0 where training uses the stored ones, too.
+
+    Args:
+        base: ResNet50 without its top.
+        inputs: preprocessed images (n, size, size, 3).
+        batch: images in a batch of training.
+
+    """
+    layers = [each for each in base.layers if isinstance(each, keras.layers.BatchNormalization)]
+    before = {layer.name: layer.get_weights() for layer in layers}
+    moving = [layer for layer in layers if _trains_on_the_batch(layer)]
+    shifts = {layer.name: 0.0 for layer in layers}
+    if not moving:
+        return shifts
+    means = keras.Model(base.input, [ops.mean(layer.input, axis=(0, 1, 2)) for layer in moving])
+    seen = tf.function(means)  # a graph: called at once, Keras would keep every layer's output
+    starts = range(0, max(len(inputs) - batch, 0) + 1, batch)
+    for start in starts:
+        outputs = keras.tree.flatten(seen(inputs[start : start + batch], training=True))
+        for layer, batch_mean in zip(moving, outputs, strict=True):
+            _, _, mean, variance = before[layer.name]
+            distance = np.abs(batch_mean.numpy() - mean) / np.sqrt(variance + layer.epsilon)
+            shifts[layer.name] += float(distance.mean()) / len(starts)
+    # A call for training has moved the running statistics of thawed layers.
+    for layer in layers:
+        layer.set_weights(before[layer.name])
+    return shifts
+
+
+def _trains_on_the_batch(layer: keras.layers.BatchNormalization) -> bool:
+    return layer.trainable or isinstance(layer, BatchNormalization)

@@ -1,0 +1,159 @@
+"""Metrics held to the results that they follow from, before anything is drawn or said of them.
+
+After `dvc commit`, DVC takes a metrics file that was changed by hand. What the report says of a
+mode follows from its predictions and epochs, so what does not is refused. How a metric is computed,
+and what it is called, is thaw.findings' business: here the two are compared.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from thaw.config.fields import BACKBONE_LAYERS, TRAIN_IMAGES, VALUE_RANGES
+from thaw.data.image_store import Images
+from thaw.findings import scores
+from thaw.findings.calibration import CALIBRATION_BINS
+from thaw.findings.cells import nested
+from thaw.findings.intervals import share_metrics
+from thaw.report.results import MODES, STAGES, Metrics, Results, TestPredictions, naming_damage
+from thaw.support.errors import ThawError, remedy
+from thaw.support.nested import flat
+from thaw.support.tables import METRIC_DIGITS
+
+ROUNDING = 0.5 * 10**-METRIC_DIGITS + 1e-9
+"""By how much a number that was rounded may differ."""
+CONFIDENCE_ROUNDING = 0.5e-6
+"""Of what predictions.csv holds."""
+LIMITS = {
+    r"\w*(accuracy(_\w+)?|_share|_probability)|calibration_error": (0, 1),
+    r"generalization_gap": (-1, 1),
+    r"\w*(loss|shift|deviation)": (0, math.inf),
+    r"\w*(train|validation)_images": (1, TRAIN_IMAGES),
+    r"epochs|seeds|images_seen|\w*(test|zero_shot)_images": (1, math.inf),
+    r"head_warmup_epochs|parameters\w*|training_macs": (0, math.inf),
+    r"layers_frozen": (0, BACKBONE_LAYERS),
+}
+"""The least and the most that a metric can be, by its name without what it is nested in."""
+
+
+def check(results: Results) -> None:
+    """Hold each file of metrics to the tables.
+
+    Raises:
+        ThawError: one contradicts another, a metric is missing, or is no number.
+
+    """
+    metrics = results.metrics
+    with naming_damage("data/results or metrics/", remedy()):
+        for name, of in metrics.items():
+            _check_limits(name, of)
+            _hold(name, of, {"weights": metrics["baseline"]["weights"]})
+        _hold("baseline", metrics["baseline"], _baseline(metrics["baseline"], results.test))
+        _hold("diagnose", metrics["diagnose"], {"cells": nested(results.cells)})
+        for mode, answers in results.answers.items():
+            _check_images(mode, answers, metrics[mode], results.test)
+            _check_answers(mode, answers, metrics[mode])
+            _hold(mode, metrics[mode], _by_history(results.histories[mode], metrics[mode]))
+            _check_sums(mode, metrics[mode])
+
+
+def _check_limits(name: str, metrics: Metrics) -> None:
+    for path, value in flat(metrics):
+        for pattern, (least, most) in LIMITS.items():
+            if re.fullmatch(pattern, path.rpartition(".")[2]) and not (
+                type(value) in (int, float) and least <= value <= most
+            ):
+                allowed = f"from {least} to {most}" if math.isfinite(most) else f"at least {least}"
+                raise _contradiction(name, path, f"a number, {allowed}", value)
+
+
+def _hold(
+    name: str, metrics: Metrics, expected: Mapping[str, Any], slack: float = ROUNDING
+) -> None:
+    """Hold metrics to what follows from the results, but for rounding."""
+    given = dict(flat(metrics))
+    for path, value in flat(expected):
+        received = given[path]
+        if isinstance(value, str) or isinstance(received, str):
+            same = received == value
+        else:
+            same = abs(received - value) <= slack
+        if not same:
+            said = value if isinstance(value, str) else f"{round(value, METRIC_DIGITS)}"
+            raise _contradiction(name, path, f"{said}, as the results have it", received)
+
+
+def _contradiction(name: str, metric: str, allowed: str, received: object) -> ThawError:
+    return ThawError(
+        f"metrics/{name}.json: {metric} must be {allowed}. Received: {received!r}. Run `dvc repro "
+        f"--force --single-item {STAGES[name]}` to make it again."
+    )
+
+
+def _baseline(metrics: Metrics, test: Images) -> dict[str, Any]:
+    """Return what of the baseline's metrics follows from others, and from the images."""
+    linear, zero_shot = "linear_pixels_accuracy", "zero_shot_accuracy"
+    expected: dict[str, Any] = {
+        "chance_accuracy": scores.chance_accuracy(test.labels),
+        "linear_pixels_test_images": len(test),
+        **_share(linear, metrics[linear], len(test)),
+    }
+    if metrics["has_1000_class_top"]:
+        for value_range in VALUE_RANGES:
+            share = metrics[value_range][zero_shot]
+            expected[value_range] = _share(zero_shot, share, metrics["zero_shot_images"])
+    return expected
+
+
+def _share(name: str, share: float, count: int) -> dict[str, float]:
+    """Return a share of `count` images, as near as there is one, and its interval."""
+    return share_metrics(name, round(share * count), count)
+
+
+def _check_images(mode: str, answers: TestPredictions, metrics: Metrics, test: Images) -> None:
+    """Hold predictions to the images that they are of."""
+    count = len(answers.actual)
+    if count != metrics["test_images"]:
+        raise ThawError(
+            f"the predictions of {MODES[mode]} are of {count:,} images, its metrics of "
+            f"{metrics['test_images']:,}. {remedy()}"
+        )
+    if not np.array_equal(answers.actual, test.labels):
+        raise ThawError(f"the predictions of {MODES[mode]} are not of these images. {remedy()}")
+
+
+def _check_answers(mode: str, answers: TestPredictions, metrics: Metrics) -> None:
+    """Hold to a mode's predictions what follows from them."""
+    confidence, correct = answers.confidence[0], answers.correct
+    expected = scores.answer_metrics(answers.actual, answers.predicted[0], confidence)
+    error = expected.pop("calibration_error")
+    _hold(mode, metrics, {"seeds": len(correct)} | expected)
+    if len(correct) > 1:
+        _hold(mode, metrics, scores.spread_metrics("test", list(correct)))
+    # The confidences were rounded. That may have moved those on an edge to the next bin, and each
+    # of them counts twice at most.
+    place = confidence * CALIBRATION_BINS
+    moved = np.abs(place - place.round()) <= CALIBRATION_BINS * CONFIDENCE_ROUNDING
+    slack = ROUNDING + CONFIDENCE_ROUNDING + 2 * float(moved.mean())
+    _hold(mode, metrics, {"calibration_error": error}, slack)
+
+
+def _by_history(rows: Sequence[Mapping[str, float]], metrics: Metrics) -> dict[str, float]:
+    """Return the metrics that follow from a mode's epochs."""
+    losses = [row["val_loss"] for row in rows]
+    return {
+        "epochs": len(rows),
+        "best_epoch": losses.index(min(losses)) + 1,
+        "images_seen": (metrics["head_warmup_epochs"] + len(rows)) * metrics["train_images"],
+    }
+
+
+def _check_sums(mode: str, metrics: Metrics) -> None:
+    """Hold to other metrics what follows from them."""
+    parameters = metrics["parameters_trainable"] + metrics["parameters_non_trainable"]
+    _hold(mode, metrics, {"parameters": parameters})
+    gap = metrics["train_accuracy"] - metrics["validation_accuracy"]
+    _hold(mode, metrics, {"generalization_gap": gap}, 3 * ROUNDING)  # of three rounded numbers

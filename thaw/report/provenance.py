@@ -1,0 +1,28 @@
+"""What the numbers hang on, to be shown beside them."""
+
+from pathlib import Path
+
+from thaw.config.load import load_params
+from thaw.data.fashion_mnist import FILES
+from thaw.support import paths, versions
+from thaw.support.files import sha256
+from thaw.support.nested import flat
+
+LOCKED = ("tensorflow", "keras", "openvino", "numpy", "scikit-learn", "dvc")
+
+
+def provenance(root: Path, weights: str) -> list[tuple[str, str]]:
+    """Return names and values: weights, data, locked versions, params.
+
+    Raises:
+        ThawError: params.yaml or requirements.lock cannot be read.
+
+    """
+    locked = versions.locked(versions.read_lock(root))
+    return [
+        ("weights", weights),
+        *((f"{file.name}, SHA-256", file.sha256) for file in FILES),
+        (f"{paths.LOCK}, SHA-256", sha256(root / paths.LOCK)),
+        *((name, locked.get(name, "not locked")) for name in LOCKED),
+        *((name, str(value)) for name, value in flat(load_params(root).model_dump(mode="json"))),
+    ]
