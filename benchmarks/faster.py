@@ -2,113 +2,123 @@
 
 Writes  benchmarks/faster.md
 
-Each class' stage trains with it, and with the class of Keras' that it replaces, on some of the real
-images, in processes of their own. thaw's own functions do the work. An epoch's time is the
-difference between a training of one epoch and a longer one: so neither tracing nor what a stage
-does before and after counts.
+For each class, one model has it and one has the class of Keras' that it replaces. Both train on the
+same batches in turn, so that whatever else the machine does slows both. The stages' own functions
+build and compile them.
 """
 
-import json
-import sys
-import tempfile
+import statistics
 import time
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
 
 import keras
+import numpy as np
 
-from benchmarks.apart import ROOT, machine, run_apart
+from benchmarks.apart import ROOT, machine
 from thaw.config.load import load_params
 from thaw.config.params import Params
-from thaw.config.stages import TrainFrozenConfig, TrainFullConfig
-from thaw.data import fashion_mnist, image_store
-from thaw.data.splits import SPLITS, make_splits
-from thaw.network import backbone, faster, features, sources, weights
+from thaw.data import fashion_mnist
+from thaw.data.resizing import resize_gray, to_rgb
+from thaw.network import backbone, faster, weights
+from thaw.network.heads import FEATURES, build_head
 from thaw.support import paths
 from thaw.support.runtime import set_up
-from thaw.training.fine_tune import fine_tune
-from thaw.training.frozen import train_frozen
+from thaw.training.batches import ArrayBatches, Batches
+from thaw.training.fitting import HEAD_STEPS, compile_model
+from thaw.training.optimizers import build_optimizer
 
 REPLACED = {
     "Conv2D": keras.layers.Conv2D,
     "Adam": keras.optimizers.Adam,
     "Dropout": keras.layers.Dropout,
-    "L2": keras.regularizers.L2,
 }
-CLASSES = {"train-full": ("Conv2D", "Adam"), "train-frozen": ("Dropout", "L2")}
-"""By the stage that each gains most in."""
-IMAGES = {"train-full": 640, "train-frozen": 20_000}
-EPOCHS = {"train-full": 3, "train-frozen": 11}
-WORTH = 1.1
-"""What a class must gain to stay."""
+STAGES = {"Conv2D": "train-full", "Adam": "train-full", "Dropout": "train-frozen"}
+"""The stage that each gains most in."""
+IMAGES = {"train-full": 320, "train-frozen": 20_000}
+ROUNDS = 7
+Job = tuple[keras.Model, Any]
+"""A compiled model, and the dataset of its epoch."""
 
 
-def write_inputs(root: Path, params: Params, stage: str) -> None:
-    """Write what the stage reads: some training images, and splits that cost nothing."""
-    counts = {"train": IMAGES[stage], "validation": 20, "test": 20}
-    samples = params.samples.model_copy(update=counts)
-    splits = make_splits(*fashion_mnist.load(ROOT / paths.RAW), samples)
-    image_store.write_images(root / paths.IMAGES / "rgb32.h5", splits, image_store.SMALL)
-    weights.save(root / paths.WEIGHTS, *sources.obtain("bundled", root, params.seed))
-    if stage == "train-frozen":
-        base, model = backbone.feature_model(image_store.SMALL, params.value_range)
-        weights.load(root / paths.WEIGHTS, base)
-        opened = {
-            name: image_store.open_images(root / paths.IMAGES, image_store.SMALL, name)
-            for name in SPLITS
-        }
-        features.write_features(root / paths.FEATURES, model, opened, params.engine)
+@contextmanager
+def without(name: str) -> Any:
+    """Let the stages use Keras' own class while a model is built."""
+    ours = getattr(faster, name)
+    setattr(faster, name, REPLACED[name])
+    try:
+        yield
+    finally:
+        setattr(faster, name, ours)
 
 
-def train(stage: str, root: Path, params: Params, epochs: int) -> float:
-    """Train on all images of `root`; return the seconds that it took."""
-    changes = {"images": 0, "epochs": epochs}
+def train_full(params: Params) -> Job:
+    """Return what an epoch of train-full fits, on real images."""
+    gray = fashion_mnist.load(ROOT / paths.RAW)[0]
+    count, training = IMAGES["train-full"], params.train_full
+    images = to_rgb(resize_gray(gray.images[:count], params.image_size))
+    base = backbone.for_training(weights.resnet50(params.image_size, top=False))
+    head = build_head(params.head, params.seed)
+    model = backbone.image_model(base, params.image_size, params.value_range, head)
+    batches = Batches(images.__getitem__, gray.labels[:count], training.batch_size, params.seed)
+    compile_model(model, build_optimizer(training, batches.steps))
+    model.batches = batches  # the dataset does not keep them alive
+    return model, batches.to_dataset()
+
+
+def train_frozen(params: Params) -> Job:
+    """Return what an epoch of train-frozen fits; the features' values do not matter for speed."""
+    count = IMAGES["train-frozen"]
+    features = np.random.default_rng(0).normal(size=(count, FEATURES)).astype(np.float32)
+    batches = ArrayBatches(features, np.arange(count) % 10, params.train_frozen.batch_size, 0)
+    head = build_head(params.head, params.seed, fast=True)
+    optimizer = faster.Adam(params.train_frozen.learning_rate)
+    compile_model(head, optimizer, steps_per_execution=HEAD_STEPS)
+    head.batches = batches
+    return head, batches.to_dataset()
+
+
+JOBS: dict[str, Callable[[Params], Job]] = {"train-full": train_full, "train-frozen": train_frozen}
+
+
+def epoch(job: Job) -> float:
+    """Train for an epoch; return its seconds."""
+    model, dataset = job
     begin = time.perf_counter()
-    if stage == "train-frozen":
-        head = params.train_frozen.model_copy(update=changes)
-        asked = params.model_copy(update={"train_frozen": head})
-        result = train_frozen(root, TrainFrozenConfig.of(asked))
-    else:
-        full = params.train_full.model_copy(update=changes)
-        asked = params.model_copy(update={"train_full": full})
-        result = fine_tune(root, TrainFullConfig.of(asked))
-    seconds = time.perf_counter() - begin
-    result.checkpoint.clear()
-    return seconds
+    model.fit(dataset, shuffle=False, verbose=0)
+    return time.perf_counter() - begin
 
 
-def measure(stage: str, root: Path, without: str) -> dict[str, float]:
-    """Return the seconds of an epoch, with all faster classes or without one."""
-    if without != "nothing":
-        setattr(faster, without, REPLACED[without])
-    params = load_params(ROOT)
-    set_up(params.threads)
-    short, long = (train(stage, root, params, epochs) for epochs in (1, EPOCHS[stage]))
-    return {"seconds": (long - short) / (EPOCHS[stage] - 1)}
+def measure(name: str, params: Params) -> tuple[float, float]:
+    """Return the median seconds of an epoch with Keras' own class, and with thaw's."""
+    with without(name):
+        keras_own = JOBS[STAGES[name]](params)
+    ours = JOBS[STAGES[name]](params)
+    for job in (keras_own, ours):
+        epoch(job)  # traces
+    rounds = [(epoch(keras_own), epoch(ours)) for _ in range(ROUNDS)]
+    one, other = (statistics.median(seconds) for seconds in zip(*rounds, strict=True))
+    return one, other
 
 
 def main() -> None:
     """Measure every class; write the table."""
+    params = load_params(ROOT)
+    set_up(params.threads)
     lines = [
         f"`python -m benchmarks.faster` on {machine()}",
         "",
         "| class | stage | an epoch with Keras' own, s | with thaw's, s | gain |",
         "|---|---|---|---|---|",
     ]
-    set_up(load_params(ROOT).threads)
-    for stage, classes in CLASSES.items():
-        with tempfile.TemporaryDirectory() as name:
-            write_inputs(Path(name), load_params(ROOT), stage)
-            ours = run_apart("faster", stage, name, "nothing")["seconds"]
-            for cls in classes:
-                keras_own = run_apart("faster", stage, name, cls)["seconds"]
-                gain = keras_own / ours
-                lines.append(f"| {cls} | {stage} | {keras_own:.2f} | {ours:.2f} | {gain:.2f}x |")
-                print(lines[-1], flush=True)
+    for name, stage in STAGES.items():
+        keras_own, ours = measure(name, params)
+        gain = keras_own / ours
+        lines.append(f"| {name} | {stage} | {keras_own:.2f} | {ours:.2f} | {gain:.2f}x |")
+        print(lines[-1], flush=True)
     (ROOT / "benchmarks/faster.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(measure(sys.argv[1], Path(sys.argv[2]), sys.argv[3])))
-    else:
-        main()
+    main()
