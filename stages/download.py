@@ -1,4 +1,4 @@
-"""Stage download: the four Fashion-MNIST files from the first mirror that delivers them.
+"""Stage download: fetch the four Fashion-MNIST files from the first mirror that has them.
 
 Writes  data/raw/   train-images-idx3-ubyte and its three siblings, decompressed
 """

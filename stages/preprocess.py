@@ -1,4 +1,4 @@
-"""Stage preprocess: Fashion-MNIST as RGB of 32 and of 224 pixels: train, validation and test.
+"""Stage preprocess: split Fashion-MNIST and store it as RGB images of 32 and of 224 pixels.
 
 Reads   data/raw/     the four IDX files
 Writes  data/images/  rgb32.h5, rgb224.h5: images (n, side, side, 3) uint8, labels, positions

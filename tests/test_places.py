@@ -153,7 +153,7 @@ def test_what_cannot_be_removed_is_said(
     monkeypatch.setattr(shutil, "rmtree", refuse)
     write_folder(tmp_path / "out")
     assert (tmp_path / "out/file").read_text() == "new"
-    assert "-old is left, remove it by hand: [Errno 13]" in capsys.readouterr().err
+    assert "-old; remove it by hand: [Errno 13]" in capsys.readouterr().err
 
 
 def new_checkpoint(root: Path, seed: int) -> Path:

@@ -49,7 +49,7 @@ def test_standard_output_that_is_full_ends_with_one_message(
     ended = shell(tmp_path, "> /dev/full", lines)
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1
-    expected = "error in stage s: what it prints can be written no more. Received: [Errno 28]"
+    expected = "error in stage s: standard output can no longer be written. Received: [Errno 28]"
     assert ended.stderr.startswith(expected)
 
 
@@ -57,7 +57,7 @@ def test_standard_output_that_nobody_reads_ends_with_one_message(tmp_path: Path)
     ended = shell(tmp_path, "| true", 1000)
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1
-    assert "can be written no more. Received: [Errno 32] Broken pipe" in ended.stderr
+    assert "can no longer be written. Received: [Errno 32] Broken pipe" in ended.stderr
 
 
 @pytest.mark.parametrize("redirected", [">&-", "2>&-", "<&- >&- 2>&-"])

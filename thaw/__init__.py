@@ -8,7 +8,7 @@ from thaw.support.environment import hide_keras_home, settle
 __version__ = "0.1.0"
 
 PACKAGES = {
-    "support": "errors, files, paths, locks, the stage runner, what decides results beside params",
+    "support": "errors, files, paths, locks, the stage runner, the environment of a run",
     "config": "params.yaml, validated; one frozen config for each stage",
     "data": "mirrors, Fashion-MNIST's files, resizing, the split, the image store",
     "network": "ResNet50, its weights, freezing, the head, inference engines, features",
@@ -16,13 +16,13 @@ PACKAGES = {
     "findings": "metrics with their intervals, the baseline, the diagnosis",
     "report": "tables, figures and pages",
 }
-"""What each package is about. Imports go one way: a package imports itself and those above it."""
+"""What each package is about. A package may import itself and those listed above it."""
 
-# Before any module of this package can import what reads them.
+# First of all: libraries read these variables while they are imported.
 settle()
 hide_keras_home()
 
-# Before the libraries are loaded: that takes seconds, in which dvc may end.
+# Loading the libraries takes seconds, and dvc may end meanwhile. So start to watch it before.
 if "DVC_STAGE" in os.environ:
     from thaw.support.parent import watch
 
@@ -31,5 +31,5 @@ if "DVC_STAGE" in os.environ:
 if sys.flags.optimize > 1:
     sys.exit(
         "error: TensorFlow and scikit-image do not load without docstrings. Received: python -OO, "
-        "or PYTHONOPTIMIZE=2 in the environment. Leave it out, or take -O."
+        "or PYTHONOPTIMIZE=2 in the environment. Leave it out, or use -O."
     )

@@ -1,14 +1,14 @@
-"""What an entry of params.yaml may be, said once: for pydantic, and in words for the user."""
+"""The allowed values of params.yaml: as pydantic fields, and as text for error messages."""
 
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
-"""How many there are in Fashion-MNIST."""
+"""Images in Fashion-MNIST's two original files."""
 CLASSES = 10
 BACKBONE_LAYERS = 175
-"""Layers of Keras' ResNet50 below its pooling: what `freeze` counts."""
+"""Layers of Keras' ResNet50 below its pooling; `freeze` counts these."""
 BLOCKS_PER_STAGE = {"conv2": 3, "conv3": 4, "conv4": 6, "conv5": 3}
 """Residual blocks of each stage (He et al. 2015, table 1, the 50-layer column)."""
 BLOCKS = (
@@ -25,6 +25,7 @@ WEIGHT_SOURCES = ("imagenet", "bundled", "random")
 
 
 def _freeze(value: object) -> object:
+    # Python counts a bool as an int: `freeze: true` would mean one layer.
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= BACKBONE_LAYERS:
         return value
     if isinstance(value, str) and value in BLOCKS:
@@ -39,7 +40,7 @@ def _known_weights(value: object) -> object:
 
 
 def integer(low: int, high: int, unit: str = "") -> Any:
-    """Describe a field that takes whole numbers only: not 5.0, not "5", not true."""
+    """Describe a field that takes integers only: 5.0, "5" and true are refused."""
     allowed = f"an integer from {low:,} to {high:,}{unit}"
     return Field(strict=True, ge=low, le=high, description=allowed)
 
@@ -51,17 +52,17 @@ def real(
     lt: float | None = None,
     le: float | None = None,
 ) -> Any:
-    """Describe a field that takes finite numbers within these bounds."""
+    """Describe a field that takes finite numbers within bounds; `gt` and `lt` exclude the bound."""
     return Field(allow_inf_nan=False, description=description, gt=gt, ge=ge, lt=lt, le=le)
 
 
 def some_images() -> Any:
-    """Describe a field that takes a number of training images which leaves some of each class."""
+    """Describe a field for a number of training images: at least one of each class is left over."""
     return integer(CLASSES, TRAIN_IMAGES - CLASSES, " images")
 
 
 def fraction() -> Any:
-    """Describe a field that takes a share of something."""
+    """Describe a field that takes a fraction below 1."""
     return real("a number from 0 to below 1", ge=0, lt=1)
 
 
@@ -74,6 +75,7 @@ FREEZE_WORDS = (
     f"an integer from 0 to {BACKBONE_LAYERS} layers, or a block: conv1 to conv5, "
     "conv2_block1 to conv5_block3"
 )
+# A validator gives one message. pydantic's own check of a union gives one for each of its types.
 Freeze = Annotated[int | str, BeforeValidator(_freeze)]
 Weights = Annotated[str, BeforeValidator(_known_weights)]
 Number = Annotated[float, Field(strict=True)]

@@ -1,4 +1,4 @@
-"""Reading params.yaml, and saying what is wrong in it: where, what is allowed, what to do."""
+"""Read params.yaml and report every mistake in it: where, what is allowed, what to do."""
 
 import difflib
 import reprlib
@@ -19,7 +19,7 @@ RENAMED = {
     "pixels_at_once": "microbatch_pixels",
     "rate_decay": "layer_decay",
 }
-"""Entries that had another name before; CHANGELOG.md has the story."""
+"""Old names of entries and their present names; CHANGELOG.md explains the changes."""
 
 
 def load_params(root: Path = Path()) -> Params:
@@ -53,8 +53,8 @@ def _read_entries(path: Path) -> dict[str, Any]:
 
 
 def _problem(item: dict[str, Any]) -> list[str]:
-    """Say one of pydantic's errors as thaw does: where, what is allowed, what was received."""
-    if not item["loc"]:
+    """Return the lines for one of pydantic's errors: where, what is allowed, what was received."""
+    if not item["loc"]:  # an error of the whole file, from a validator of `Params`
         return (
             str(item["ctx"]["error"]).splitlines()
             if "error" in item.get("ctx", {})
@@ -73,7 +73,7 @@ def _problem(item: dict[str, Any]) -> list[str]:
 
 
 def _hint(name: str, siblings: list[str]) -> str:
-    """Return what an unknown entry may have been meant as."""
+    """Return a hint at the entry that the user probably meant, or ""."""
     if RENAMED.get(name) in siblings:
         return f" It is called {RENAMED[name]} now: see CHANGELOG.md."
     near = difflib.get_close_matches(name, siblings, n=1)
@@ -85,6 +85,7 @@ def _section_of(location: tuple[Any, ...]) -> type[BaseModel]:
     for part in location[:-1]:
         field = section.model_fields.get(str(part))
         kind = field.annotation if field else None
+        # `issubclass` fails on annotations that are no classes, such as Literal.
         if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
             break
         section = kind
@@ -96,7 +97,7 @@ def _allowed(location: tuple[Any, ...]) -> str:
     allowed = ""
     for part in location:
         field = section.model_fields.get(str(part))
-        if field is None:  # an element of a list: the list's own words cover it
+        if field is None:  # an element of a list: the list's description covers it
             break
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -117,14 +118,14 @@ def _shorten(value: object, limit: int = 80) -> str:
 
 
 def _brief() -> reprlib.Repr:
-    """Return what says how a value begins: in full, a few lines of YAML can be gigabytes."""
+    """Return a repr that shows only how a value begins: a few lines of YAML can mean gigabytes."""
     brief = reprlib.Repr()
     brief.maxlevel, brief.maxlist, brief.maxdict = 3, 9, 4
     brief.maxstring = brief.maxother = brief.maxlong = 200
     return brief
 
 
-if __name__ == "__main__":  # `make repro` asks before DVC takes away any stage's outputs
+if __name__ == "__main__":  # `make repro` checks first: DVC removes outputs before a stage runs
     try:
         load_params()
     except ThawError as error:

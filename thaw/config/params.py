@@ -1,6 +1,7 @@
 """params.yaml as one typed, validated, immutable object.
 
-Every entry must be there, and nothing else: a default in code would be a knob that no diff shows.
+Every entry is required and no other is allowed. A default in the code would be a setting that a
+diff of params.yaml does not show.
 """
 
 from typing import Annotated, Literal, Self
@@ -31,13 +32,13 @@ from thaw.config.fields import (
 
 
 class Section(BaseModel):
-    """A part of params.yaml: nothing unknown, nothing missing, nothing changed later."""
+    """A section of params.yaml: unknown or missing entries are errors, and it is immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Samples(Section):
-    """How many images each part of the split holds, stratified by class."""
+    """How many images each split holds, stratified by class."""
 
     seed: int = integer(0, 2**31 - 1)
     train: int = Field(strict=True, description="0 (all) or an integer from 10 to 59,990")
@@ -46,12 +47,12 @@ class Samples(Section):
 
     @property
     def train_count(self) -> int:
-        """Images to train on: what validation leaves, if 0 asks for all."""
+        """Number of training images; 0 in params.yaml means all that validation leaves."""
         return self.train or TRAIN_IMAGES - self.validation
 
     @property
     def test_count(self) -> int:
-        """Images to test on."""
+        """Number of test images; 0 in params.yaml means all."""
         return self.test or TEST_IMAGES
 
 
@@ -66,13 +67,13 @@ class Head(Section):
 
 
 class Cache(Section):
-    """The frozen layers' output, kept on disk while a partial run trains."""
+    """The frozen layers' output, which train-partial keeps on disk while it trains."""
 
     max_gb: Number = real("a number from 0 to 1,000 GB", ge=0, le=1000)
 
 
 class Fit(Section):
-    """How long and how fast a model is fitted."""
+    """Length and learning rate of a fit."""
 
     epochs: int = integer(1, 10_000)
     batch_size: int = integer(1, 4096, " images")
@@ -80,7 +81,7 @@ class Fit(Section):
 
 
 class Training(Fit):
-    """How a model is fitted, on how many images, and when it stops early."""
+    """How a model is fitted: also the images, the repetitions and early stopping."""
 
     images: int = integer(0, TRAIN_IMAGES, " images, 0 for all")
     seeds: int = integer(1, 1000, " seeds")
@@ -89,26 +90,26 @@ class Training(Fit):
 
 
 class HeadWarmup(Section):
-    """The head alone, fitted before the backbone thaws."""
+    """Training of the head alone, before the backbone is thawed."""
 
     epochs: int = integer(0, 10_000, " epochs, 0 for none")
     learning_rate: Number = real("a number above 0, at most 1", gt=0, le=1)
 
 
 class Augment(Section):
-    """How each training image is changed anew in every epoch."""
+    """Random changes to each training image, drawn anew in every epoch."""
 
     flip: Annotated[bool, Field(strict=True)] = Field(description="true or false")
     shift: int = integer(0, 16, " pixels")
 
     @property
     def some(self) -> bool:
-        """Whether anything changes."""
+        """Whether any change is switched on."""
         return self.flip or self.shift > 0
 
 
 class BackboneTraining(Training):
-    """How a model is fitted of which some of the backbone is thawed."""
+    """How a model is fitted if some or all of its backbone is thawed."""
 
     batch_norm_momentum: Number = fraction()
     layer_decay: Number = real("a number above 0, at most 1", gt=0, le=1)
@@ -119,7 +120,7 @@ class BackboneTraining(Training):
 
 
 class Baseline(Section):
-    """What is known before any retraining."""
+    """What the stage baseline measures before any retraining."""
 
     image_size: int = integer(32, 224, " pixels")
     images: int = integer(CLASSES, TEST_IMAGES, " images")
@@ -127,7 +128,7 @@ class Baseline(Section):
 
 
 class Diagnose(Fit):
-    """The notebooks' mistakes, switched on and off one by one."""
+    """The stage diagnose, which switches the notebooks' mistakes on and off one by one."""
 
     freeze: tuple[Freeze, ...] = Field(
         min_length=1,
@@ -139,7 +140,7 @@ class Diagnose(Fit):
 
 
 class Params(Section):
-    """All of params.yaml; the file itself says what each entry means."""
+    """All of params.yaml; comments in that file explain each entry."""
 
     seed: int = integer(0, 2**31 - 1)
     threads: int = integer(1, 1024, " threads")
@@ -163,7 +164,8 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _samples_are_there(self) -> Self:
-        """No part may ask for more images than there are."""
+        """Check that no entry asks for more images than exist."""
+        # The limits depend on other entries, so no field can check them alone.
         asked_and_there = {
             "samples.train": (self.samples.train, TRAIN_IMAGES - self.samples.validation),
             "samples.test": (self.samples.test, TEST_IMAGES),
@@ -179,7 +181,7 @@ class Params(Section):
             ),
         }
         problems = [
-            f"{path}: must be {CLASSES} to {there:,}, as many images are there. Received: {asked!r}"
+            f"{path}: must be {CLASSES} to {there:,}, the number available. Received: {asked!r}"
             for path, (asked, there) in asked_and_there.items()
             if asked > there or (asked != 0 and asked < CLASSES)
         ]

@@ -1,8 +1,8 @@
-"""What each stage may read of params.yaml: one frozen object a stage.
+"""The entries of params.yaml that each stage may read: one frozen class for each stage.
 
-A class' fields are its stage's `params` in dvc.yaml, to the letter: a test compares the two. So a
-stage cannot read what DVC does not watch. A config's dump is the identity of the stage's
-checkpoints.
+A class has exactly the fields that dvc.yaml lists as the stage's `params`, and a test compares the
+two. So a stage cannot read an entry that DVC does not watch. A config's dump identifies the stage's
+checkpoints: a run continues only from one with the same dump.
 """
 
 from dataclasses import dataclass
@@ -24,48 +24,49 @@ from thaw.config.params import (
 from thaw.support.errors import ThawError
 
 _SMALL, _LARGE = 32**2, 224**2
-"""Pixels of the images that `memory_gb` was measured at."""
+"""Pixels of an image at the two sizes at which `memory_gb` was measured."""
 
 
 class StageConfig(Section):
-    """The part of params.yaml that one stage reads."""
+    """The entries of params.yaml that one stage reads."""
 
     stage: ClassVar[str]
     memory_gb: ClassVar[tuple[float, float]] = (0.5, 0.5)
-    """What the stage takes at 32 and at 224 pixels with default batches (benchmarks/memory.md)."""
+    """Memory at 32 and at 224 pixels with the default batches, GB (benchmarks/memory.md)."""
 
     @classmethod
     def load(cls, root: Path = Path()) -> Self:
-        """Read the stage's part of `root`/params.yaml.
+        """Read the stage's entries from `root`/params.yaml.
 
         Raises:
-            ThawError: any entry of the file is not valid: see `load_params`.
+            ThawError: any entry of the file is invalid, also one of another stage.
 
         """
         return cls.of(load_params(root))
 
     @classmethod
     def of(cls, params: Params) -> Self:
-        """Return the stage's part of `params`."""
+        """Return the stage's entries from `params`."""
         return cls.model_validate({name: getattr(params, name) for name in cls.model_fields})
 
     def dump(self) -> dict[str, Any]:
-        """Return all that the stage's result depends on, as JSON has it."""
+        """Return the entries as JSON values; the stage's result depends on no other entry."""
         return self.model_dump(mode="json")
 
     @property
     def side(self) -> int:
-        """Side of the images that go through the network, pixels."""
+        """Side of the images that the network gets, in pixels."""
         return getattr(self, "image_size", 32)
 
     @classmethod
     def memory_needed(cls, root: Path = Path()) -> float:
-        """Return about how much memory the stage takes, GB; 0 where params.yaml is not valid."""
+        """Return about how much memory the stage takes, in GB; 0 if params.yaml is invalid."""
         try:
             side = cls.load(root).side
-        except ThawError:  # which the stage will say
+        except ThawError:  # the stage itself will report it
             return 0.0
         small, large = cls.memory_gb
+        # Activations take most of the memory, and their size is proportional to the pixels.
         return small + (large - small) * (side**2 - _SMALL) / (_LARGE - _SMALL)
 
 
@@ -104,12 +105,12 @@ class BaselineConfig(StageConfig):
 
     @property
     def side(self) -> int:
-        """Side at which ResNet50 names images."""
+        """Side of the images that ResNet50 classifies, in pixels."""
         return self.baseline.image_size
 
 
 class FeaturesConfig(StageConfig):
-    """Stage features, which draws nothing: another seed changes nothing."""
+    """Stage features; it has no seed, because nothing in it is random."""
 
     stage = "features"
     memory_gb = (1.4, 1.4)
@@ -134,13 +135,13 @@ class TrainFrozenConfig(StageConfig):
 
 @dataclass(frozen=True)
 class Thawing:
-    """What train-partial lets a user choose, and train-full does not.
+    """The settings of train-partial that train-full does not have.
 
     Attributes:
-        freeze: how many of the first layers stay frozen, or the block through which they do.
-        frozen_batch_norm: the mode of frozen batch normalisation while training, see `backbone`.
-        cache_gb: the most disk for the frozen layers' output, 10^9 bytes; 0 = no cache.
-        engine: what computes that output, see `inference`.
+        freeze: how many of the first layers stay frozen, or the last block that does.
+        frozen_batch_norm: mode of frozen batch normalisation in training; thaw.network.backbone.
+        cache_gb: disk space allowed for the frozen layers' output, 10^9 bytes; 0 for no cache.
+        engine: what computes that output; thaw.network.inference.
 
     """
 
@@ -151,7 +152,7 @@ class Thawing:
 
 
 class FineTuneConfig(StageConfig):
-    """What the stages that train the backbone have in common."""
+    """The entries that both stages that train the backbone read."""
 
     memory_gb = (2.1, 3.7)
     head: Head
@@ -169,7 +170,7 @@ class FineTuneConfig(StageConfig):
 
     @property
     def thawing(self) -> Thawing:
-        """What thaws: here everything."""
+        """What is thawed: by default everything."""
         return Thawing()
 
 
@@ -202,7 +203,7 @@ class TrainPartialConfig(FineTuneConfig):
 
     @property
     def thawing(self) -> Thawing:
-        """What thaws, as params.yaml has it."""
+        """What is thawed, as params.yaml says."""
         return Thawing(self.freeze, self.frozen_batch_norm, self.cache.max_gb, self.engine)
 
 
@@ -229,4 +230,4 @@ _CONFIGS: tuple[type[StageConfig], ...] = (
     DiagnoseConfig,
 )
 STAGES = {config.stage: config for config in _CONFIGS}
-"""By stage. The report has no config: it names all of params.yaml."""
+"""Configs by stage. The stage report has none: it reads all of params.yaml."""

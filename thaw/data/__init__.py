@@ -1,1 +1,1 @@
-"""From a mirror to images of any size, split by class."""
+"""Fashion-MNIST: its download, its splits, and its images at any size."""

@@ -1,4 +1,4 @@
-"""Debian's package of Fashion-MNIST, by apt-get and dpkg-deb; no tool for that needs root."""
+"""Fetch Fashion-MNIST from its Debian package, with apt-get and dpkg-deb, without root."""
 
 import os
 import shutil
@@ -13,25 +13,26 @@ from thaw.data.transfer import MirrorError, copy
 
 PACKAGE = "dataset-fashion-mnist"
 FOLDER = Path("usr/share/datasets/fashion-mnist")
-# Root's apt-get downloads as the user _apt, whom a container with root alone has not; the digests
-# vouch for the content.
+# As root, apt-get downloads as the user _apt, which a container may not have. This option keeps the
+# user. That is safe, because digests check the content.
 APT_AS_ITS_CALLER = "-oAPT::Sandbox::User="
 
 PROCESS_TIMEOUT = 300.0
 """Seconds for one call of apt-get or dpkg-deb."""
 _OF_OTHER_FILES = 1_000_000
-"""Bytes, uncompressed, that Debian's package may have beside the four files; it has 60,000."""
+"""Bytes allowed for the package's other files, uncompressed; at present they have 60,000."""
 
 
 def fetch(sizes: Mapping[str, int], to: Path) -> None:
     """Download the package and copy files out of it.
 
     Args:
-        sizes: how many bytes each file may have at most, by its name.
-        to: the folder that the files go to.
+        sizes: the names of the files, with the most bytes that each may have.
+        to: the folder for the files.
 
     Raises:
-        MirrorError: this is no Debian system, the package cannot be had, or see `unpack_package`.
+        MirrorError: this is not a Debian system, apt-get cannot fetch the package, or it cannot be
+            unpacked (see `unpack_package`).
 
     """
     missing = [tool for tool in ("apt-get", "dpkg-deb", "prlimit") if shutil.which(tool) is None]
@@ -41,7 +42,7 @@ def fetch(sizes: Mapping[str, int], to: Path) -> None:
     work.mkdir()
     try:
         _call("apt-get", APT_AS_ITS_CALLER, "download", PACKAGE, folder=work)
-    except MirrorError:
+    except MirrorError:  # most often because the system's package lists are missing or old
         options = [APT_AS_ITS_CALLER, *_private_package_lists(work)]
         _call("apt-get", *options, "update", folder=work)
         _call("apt-get", *options, "download", PACKAGE, folder=work)
@@ -52,12 +53,18 @@ def fetch(sizes: Mapping[str, int], to: Path) -> None:
 
 
 def unpack_package(package: Path, sizes: Mapping[str, int], to: Path) -> None:
-    """Copy files out of a package, of the sizes that `fetch` takes; nothing else is written.
+    """Copy files out of a package and write nothing else.
+
+    Args:
+        package: the .deb file.
+        sizes: the names of the files, with the most bytes that each may have.
+        to: the folder for the files.
 
     Raises:
-        MirrorError: one is not there, is no regular file or is too long, or the whole package is.
+        MirrorError: a file is missing, not a regular file or too long, or the package is too long.
 
     """
+    # prlimit stops dpkg-deb before a small package can unpack to more than the disk holds.
     content, most = package.with_suffix(".tar"), sum(sizes.values()) + _OF_OTHER_FILES
     tool = ("prlimit", f"--fsize={most}", "dpkg-deb", "--fsys-tarfile", package.name)
     _call(*tool, folder=package.parent, output=content)
@@ -74,7 +81,7 @@ def unpack_package(package: Path, sizes: Mapping[str, int], to: Path) -> None:
 
 
 def _private_package_lists(work: Path) -> list[str]:
-    """Return apt-get's options for keeping its lists in `work`, where no root is needed."""
+    """Return options that make apt-get keep its package lists in `work`, which needs no root."""
     for name in ("lists/partial", "cache/archives/partial"):
         (work / name).mkdir(parents=True)
     return [
@@ -85,9 +92,17 @@ def _private_package_lists(work: Path) -> list[str]:
 
 
 def _call(*command: str, folder: Path, output: Path | None = None) -> None:
-    """Run a tool quietly in `folder`; what it prints goes to `output`, where that is given."""
+    """Run a tool in `folder`, without its output on the terminal.
+
+    Standard output goes to the file `output` if that is given.
+
+    Raises:
+        MirrorError: the tool failed or took too long.
+
+    """
     with ExitStack() as files:
-        # No pipe: its end would be waited for, where a tool's own children outlive a time-out.
+        # A file, not a pipe: after a time-out the tool's children may keep a pipe open, and `run`
+        # would wait for its end.
         said = files.enter_context(tempfile.TemporaryFile())
         printed = files.enter_context(output.open("wb")) if output else said
         try:

@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao, Rasul & Vollgraf 2017): its classes, its digests, its IDX files."""
+"""Fashion-MNIST (Xiao, Rasul & Vollgraf 2017): its classes, and its files with their digests."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,7 +27,7 @@ CLASS_NAMES = (
 
 @dataclass(frozen=True)
 class RawFile:
-    """One of the four IDX files, as it must be once decompressed."""
+    """The expected name, size in bytes and SHA-256 of one decompressed IDX file."""
 
     name: str
     size: int
@@ -59,7 +59,7 @@ FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
 
 @dataclass(frozen=True)
 class GrayImages:
-    """Gray images (n, 28, 28) uint8 and labels (n,) int64 of one of the two original parts."""
+    """Gray images (n, 28, 28) uint8 and labels (n,) int64 of an original split."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -69,7 +69,7 @@ def load(folder: Path) -> tuple[GrayImages, GrayImages]:
     """Return the 60,000 training and the 10,000 test images in `folder`.
 
     Raises:
-        ThawError: a file is missing, damaged or not the published one.
+        ThawError: a file is missing, or differs from the published one.
 
     """
     arrays = [read_idx(_verified(folder / file.name, file)) for file in FILES]
@@ -96,14 +96,15 @@ def _verified(path: Path, file: RawFile) -> Path:
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes.
 
-    The format: two zero bytes, the type (8: unsigned byte), the number of dimensions, each
-    dimension as a big-endian 32-bit integer, then the values in C order (LeCun's MNIST page).
+    The format has two zero bytes, the type (8: unsigned byte), the number of dimensions, each
+    dimension as a big-endian 32-bit integer, and the values in C order (LeCun's MNIST page).
 
     Returns:
-        A read-only array with the shape that the header gives.
+        A read-only uint8 array with the shape from the header.
 
     Raises:
-        ThawError: the file is no such IDX file, or holds more or less than its header says.
+        ThawError: the file is not an IDX file of unsigned bytes, or it is longer or shorter than
+            its header says.
 
     """
     content = check_input(path).read_bytes()
@@ -114,6 +115,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         )
     edges = range(4, 5 + 4 * content[3], 4)
     shape = tuple(int.from_bytes(content[start:end], "big") for start, end in pairwise(edges))
+    # dtype=object multiplies Python integers: a damaged header could overflow int64.
     expected = edges[-1] + int(np.prod(shape, dtype=object))
     if len(content) != expected:
         raise ThawError(

@@ -1,4 +1,4 @@
-"""Images on disk: one HDF5 file for each size, written whole, read batch by batch."""
+"""Images on disk: one HDF5 file for each size, which is read batch by batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,25 +25,31 @@ SMALL, LARGE = 32, 224
 """Sides of the two stored versions, pixels. Other sizes are computed from the small one."""
 _RGB = np.dtype(("u1", (3,)))
 COMPRESSION = -2
-"""zstd's level: 1.4 GB for rgb224 of all 70,000; -1 takes 3 % longer and saves 4 % of that. HTJ2K
-takes 0.55 GB and JPEG-LS of one channel 0.45 GB, but each takes three times as long to compress."""
+"""zstd's level. It gives 1.4 GB for all 70,000 images at 224 px; -1 takes 3 % longer and saves 4 %.
+HTJ2K needs 0.55 GB and JPEG-LS of one channel 0.45 GB, but each compresses three times slower."""
 _CACHED_IMAGES = 16
-"""Images that are resized at once: at 224 px they fit in a core's cache."""
+"""Images that are resized together: at 224 px these fit in a core's cache."""
 _IMAGES_OF_A_TASK = 256
-"""Images that a thread compresses at once: enough that handing them out costs little."""
+"""Images in one task of a thread: enough to make the cost of scheduling small."""
 
 
 def write_images(path: Path, splits: dict[str, Split], size: int) -> None:
-    """Write every split at `size` pixels to one HDF5 file, whole or not at all.
+    """Write every split at `size` pixels to one HDF5 file, completely or not at all.
 
     Each split is a group with `images` (n, size, size, 3) uint8, `labels` (n,) int64 and
-    `positions` (n,) int64 in the original file. An image is one chunk. HDF5's shuffle
-    filter on a 3-byte type stores the three channels apart, so that zstd finds them equal. HDF5
-    would compress on one core, so chunks are compressed here, on all cores, and written in order.
+    `positions` (n,) int64, which are positions in the original file. Each image is one chunk.
+    HDF5's shuffle filter on a 3-byte type separates the three equal channels, so that zstd finds
+    the repetition. HDF5 compresses on one core, so this module compresses the chunks on all cores
+    and writes them in order.
+
+    Raises:
+        ThawError: a link or something else is where the file or its folder goes.
+        OSError: there is too little space on the disk.
+
     """
-    check_output(path.parent, FOLDER)  # all of which is DVC's
+    check_output(path.parent, FOLDER)  # DVC owns the whole folder
     total = sum(map(len, splits.values()))
-    require_space(path.parent, total * size**2 // 2)  # 0.39 bytes a pixel are measured
+    require_space(path.parent, total * size**2 // 2)  # 0.39 bytes a pixel were measured
     with (
         atomic_file(path) as scratch,
         h5py.File(scratch, "w") as file,
@@ -67,14 +73,14 @@ def write_images(path: Path, splits: dict[str, Split], size: int) -> None:
 
 
 def _chunks(split: Split, size: int) -> Iterator[bytes]:
-    """Yield the bytes that HDF5 stores for each image."""
+    """Yield the chunk that HDF5 stores for each image, in order."""
     tasks = (
         delayed(_compressed)(
             split.gray.images[split.positions[start : start + _IMAGES_OF_A_TASK]], size
         )
         for start in range(0, len(split), _IMAGES_OF_A_TASK)
     )
-    with threadpool_limits(1):  # one thread of BLAS in each of joblib's
+    with threadpool_limits(1):  # joblib's threads use all cores already
         for chunks in Parallel(n_jobs=-1, prefer="threads", return_as="generator")(tasks):
             yield from chunks
 
@@ -82,7 +88,7 @@ def _chunks(split: Split, size: int) -> Iterator[bytes]:
 def _compressed(gray: NDArray[np.uint8], size: int) -> list[bytes]:
     """Return gray images (n, 28, 28) as RGB of `size` pixels, as HDF5's filters would store them.
 
-    The shuffle filter puts the three channels of an image one after another.
+    The shuffle filter stores the channels one after another, and here all three are equal.
     """
     compressor = zstandard.ZstdCompressor(level=COMPRESSION)
     chunks = []
@@ -95,9 +101,16 @@ def _compressed(gray: NDArray[np.uint8], size: int) -> list[bytes]:
 
 @dataclass(frozen=True)
 class Images:
-    """A split, or some of its images, at one size; pixels are read batch by batch.
+    """The images of a split, or some of them, at one size; `batch` reads the pixels.
 
-    `rows` (n,) are positions in this file, `positions` (n,) those in the original file.
+    Attributes:
+        path: the file.
+        stored: the pixels (N, side, side, 3) uint8 of the whole split, on disk or in memory.
+        rows: (n,) positions of the images in `stored`.
+        labels: (n,) classes from 0 to 9.
+        positions: (n,) positions of the images in the original file.
+        size: side of the images that `batch` returns, in pixels.
+
     """
 
     path: Path
@@ -111,7 +124,12 @@ class Images:
         return len(self.rows)
 
     def batch(self, which: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
-        """Return the images at positions `which`, (n, size, size, 3) uint8, in that order."""
+        """Return the images at the indices `which`, (n, size, size, 3) uint8, in that order.
+
+        Raises:
+            ThawError: the file is damaged.
+
+        """
         rows = self.rows[which]
         if isinstance(self.stored, np.ndarray):
             pixels = self.stored[rows]
@@ -133,7 +151,12 @@ class Images:
         return self._only(np.arange(count))
 
     def sample(self, count: int, seed: int) -> "Images":
-        """Return `count` of the images, stratified; 0 = all."""
+        """Return `count` of the images, stratified by class; 0 returns all.
+
+        Raises:
+            ThawError: there are fewer than `count` images.
+
+        """
         which, _ = stratified(self.labels, count, seed)
         return self._only(which)
 
@@ -145,7 +168,8 @@ class Images:
 def open_images(folder: Path, size: int, split: str) -> Images:
     """Open a split at `size` pixels, from data/images.
 
-    The large version stays on disk, compressed; the small one (3 KB an image) is read whole.
+    The large images stay on disk, compressed. The small ones take 3 KB each and are read at once;
+    any other size is computed from them.
 
     Raises:
         ThawError: the file is missing, damaged or was not written by `write_images`.

@@ -1,6 +1,6 @@
 """Mirrors of Fashion-MNIST.
 
-Any mirror will do: only the decompressed content counts, and SHA-256 checks it.
+thaw need not trust a mirror, because it checks the SHA-256 of the decompressed content.
 """
 
 import gzip
@@ -19,9 +19,9 @@ from thaw.support.files import atomic_folder, sha256
 from thaw.support.places import FOLDER, check_only, is_left_by_dvc, kind
 
 FOLDER_VARIABLE = "THAW_FASHION_MNIST"
-"""Environment variable with a folder that holds the four files, plain or as .gz."""
+"""Environment variable that names a folder with the four files, plain or as .gz."""
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-# Amazon serves sites of this kind over http only; the digests vouch for the content.
+# Amazon serves such sites over http only. That is safe, because digests check the content.
 ZALANDO_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
 
@@ -52,19 +52,20 @@ def download(folder: Path, sources: list[Mirror]) -> str:
     Files that are there already are not fetched again.
 
     Args:
-        folder: where the files go; if all sources fail it stays as it was.
-        sources: what to try, in order.
+        folder: where the files go; it is unchanged if all sources fail.
+        sources: the mirrors to try, in order.
 
     Returns:
-        The name of the source that delivered.
+        The name of the source that delivered, or "already there".
 
     Raises:
-        ThawError: no source delivered; the message lists each with its reason. Or `folder` is a
-            link, or holds anything else.
+        ThawError: no source delivered, and the message gives the reason for each. Or `folder` is a
+            link, or holds other files.
 
     """
     complete = kind(folder) == FOLDER and _is_complete(folder)
-    # With DVC's `cache.type symlink` the four are links into its cache: whole, they are only read.
+    # With DVC's `cache.type symlink` the files are links into its cache. Links are accepted only if
+    # the files are complete, because thaw then only reads them.
     check_only(folder, {file.name for file in FILES}, links=complete)
     if complete:
         _drop_left_by_dvc(folder)
@@ -97,14 +98,14 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _drop_left_by_dvc(folder: Path) -> None:
-    """Remove what DVC would take for a part of the data set."""
+    """Remove unfinished copies, which DVC would add to the data set."""
     for path in folder.iterdir():
         if is_left_by_dvc(path):
             path.unlink()
 
 
 def _keep_only_files(scratch: Path) -> None:
-    """Remove what a source left beside the four files, in a folder that was made for it."""
+    """Remove everything but the four files from a temporary folder."""
     for entry in scratch.iterdir():
         if kind(entry) == FOLDER:
             shutil.rmtree(entry)
@@ -113,12 +114,12 @@ def _keep_only_files(scratch: Path) -> None:
 
 
 def _unpack(folder: Path, file: RawFile) -> None:
-    """Decompress `file` if it came as .gz, and hold it to its digest."""
+    """Decompress `file` if it came as .gz, and check its digest."""
     packed, plain = folder / f"{file.name}.gz", folder / file.name
     if packed.is_file():
         plain.write_bytes(_decompress(packed, file))
     if not plain.is_file():
-        raise MirrorError(f"{file.name} is not there")
+        raise MirrorError(f"{file.name} is missing")
     received = f"{plain.stat().st_size:,} bytes, SHA-256 {sha256(plain)}"
     if received != f"{file.size:,} bytes, SHA-256 {file.sha256}":
         raise MirrorError(
@@ -128,9 +129,10 @@ def _unpack(folder: Path, file: RawFile) -> None:
 
 
 def _decompress(packed: Path, file: RawFile) -> bytes:
-    """Return what `packed` holds, reading at most one byte more than there should be."""
+    """Return the content of `packed`, at most one byte more than expected."""
     try:
         with gzip.open(packed) as stream:
+            # One byte more shows that a file is too long, and a gzip bomb fills no memory.
             return stream.read(file.size + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise MirrorError(f"{packed.name} is not a whole gzip file: {error}") from error
@@ -140,7 +142,7 @@ def from_folder(source: Path, to: Path) -> None:
     """Copy the four files, plain or as .gz, from a folder.
 
     Raises:
-        MirrorError: one is not there, is no regular file, cannot be read or is too long.
+        MirrorError: a file is missing, not a regular file, unreadable or too long.
 
     """
     for file in FILES:
@@ -156,22 +158,22 @@ def fetch_url(url: str, to: Path) -> None:
     """Download the four files as .gz from below `url`.
 
     Raises:
-        MirrorError: a file did not come whole within the tries, the time-outs and its size.
+        MirrorError: a file was too long, or did not arrive within the tries and the time-outs.
 
     """
     fetch(url, packed_sizes(), to)
 
 
 def packed_sizes() -> dict[str, int]:
-    """Return how many bytes each of the four may have as .gz, by its name as such."""
+    """Return the names of the four files as .gz, with the most bytes that each may have."""
     return {f"{file.name}.gz": most_packed(file) for file in FILES}
 
 
 def most_packed(file: RawFile) -> int:
-    """Return how many bytes `file` may have as .gz: as many as not compressed, and a bit more.
+    """Return how many bytes `file` may have as .gz: slightly more than uncompressed.
 
-    There is no size that it must have: each mirror compresses it in its own way, and Debian's is
-    24 bytes shorter than Zalando's, having no name in it. To what it cannot compress, gzip adds
-    less than this.
+    The exact size differs between mirrors: Debian's files are 24 bytes shorter than Zalando's,
+    because they do not contain the file name. gzip adds less than this margin even to data that it
+    cannot compress.
     """
     return file.size + file.size // 1000 + 1000

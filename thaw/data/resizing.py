@@ -1,7 +1,7 @@
-"""Gray images of any size, and as RGB.
+"""Resize gray images, and convert them to RGB.
 
-They are resized as in the notebooks, by `skimage.transform.resize(order=1, mode='constant')`. That
-is linear and separable. So scikit-image gives its operator once, by resizing the identity matrix,
+The result is that of the notebooks' `skimage.transform.resize(order=1, mode='constant')`. That is
+linear and separable. So scikit-image computes the operator once, by resizing the identity matrix,
 and two matrix products apply it to a whole batch. The operator's entries are ratios of small
 integers. In units of their common denominator all sums are exact, so the bytes are the same on any
 processor.
@@ -17,7 +17,7 @@ from skimage.transform import resize
 
 @lru_cache
 def resize_operator(source: int, target: int) -> tuple[NDArray[np.float64], int]:
-    """Return scikit-image's linear resizing from `source` to `target` pixels, in whole numbers.
+    """Return scikit-image's linear resizing from `source` to `target` pixels as integers.
 
     Target pixel i lies at (i + 1/2) source/target - 1/2 on the source grid, a multiple of
     1 / (2 target), and so are the two weights of linear interpolation there.
@@ -33,14 +33,14 @@ def resize_operator(source: int, target: int) -> tuple[NDArray[np.float64], int]
 
 
 def resize_gray(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize square gray images (n, side, side) to (n, size, size), rounded half up."""
+    """Resize square gray images (n, side, side) to (n, size, size) uint8, rounding half up."""
     operator, denominator = resize_operator(images.shape[1], size)
     scale = denominator**2
-    # float32 holds every whole number below 2^24, so that no sum is rounded, whatever its order.
+    # float32 is exact for integers below 2^24. Then the order of a sum does not change its result.
     exact = np.float32 if 255 * scale < 1 << 24 else np.float64
     operator = operator.astype(exact)
     whole = operator @ images.astype(exact) @ operator.T
-    # Narrow, where that suffices, and in place: on large images memory is what takes time.
+    # Use a narrow type where it suffices and work in place: memory limits the speed here.
     whole = whole.astype(np.uint16 if 256 * scale <= 1 << 16 else np.uint32)
     whole += scale // 2
     whole //= scale
@@ -48,5 +48,5 @@ def resize_gray(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def to_rgb(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Repeat gray images (n, h, w) as RGB (n, h, w, 3)."""
+    """Repeat gray images (n, h, w) in three channels, (n, h, w, 3)."""
     return np.repeat(gray[..., np.newaxis], 3, axis=-1)

@@ -1,4 +1,4 @@
-"""Which images make up train, validation and test: stratified, drawn with a seed."""
+"""Draw the images of train, validation and test, stratified by class and with a seed."""
 
 from dataclasses import dataclass
 
@@ -13,23 +13,23 @@ from thaw.support.errors import ThawError
 
 SPLITS = ("train", "validation", "test", "examples")
 TRAIN_EXAMPLE = 6
-"""The notebooks' image: this position among the 60,000."""
+"""The image that the notebooks show: its position among the 60,000 training images."""
 TEST_EXAMPLE = 0
-"""A fixed test image: this position among the 10,000."""
+"""A fixed test image: its position among the 10,000."""
 
 
 def stratified(
     labels: NDArray[np.int64], count: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw `count` positions in `labels` with its share of every class; return them and the rest.
+    """Draw `count` positions in `labels`, stratified by class; return them and the rest.
 
-    Both are sorted, so that files are read in their order. Each class gives its share to either,
-    to within one image. The only image of a class mostly goes to the larger of the two.
+    Both results are sorted, so that files are read in order. Both have the same share of each class
+    as `labels`, to within one image. If a class has one image, the larger result usually gets it.
 
     Args:
         labels: (n,) int64.
-        count: how many to draw; 0 draws all of them.
-        seed: of the draw.
+        count: how many to draw; 0 draws all.
+        seed: for the random generator.
 
     Returns:
         Positions (count,) and (n - count,) int64.
@@ -43,7 +43,7 @@ def stratified(
         return positions, positions[:0]
     if count > len(labels):
         raise ThawError(
-            f"at most {len(labels):,} images can be drawn here, as many are there. Received: "
+            f"at most {len(labels):,} images can be drawn here, since there are no more. Received: "
             f"{count:,}. Ask for fewer in params.yaml."
         )
     _, sizes = np.unique(labels, return_counts=True)
@@ -60,10 +60,10 @@ def stratified(
 def _drawn_by_shares(
     labels: NDArray[np.int64], count: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw from classes of any size, also those that scikit-learn refuses.
+    """Draw from classes of any size, even where scikit-learn refuses to.
 
-    Each class gives its share, rounded down. The images that are then missing come from the classes
-    that lost most by rounding; among classes that lost as much, chance decides.
+    Each class first gives its share, rounded down. The classes that lost most by rounding then give
+    one more image each until `count` is reached. Ties are broken at random.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(labels))
@@ -80,7 +80,7 @@ def _drawn_by_shares(
 
 @dataclass(frozen=True)
 class Split:
-    """Which images of which original file make up a split."""
+    """A split: positions (n,) int64 of its images in one of the original files."""
 
     gray: GrayImages
     positions: NDArray[np.int64]
@@ -92,9 +92,13 @@ class Split:
 def make_splits(train: GrayImages, test: GrayImages, samples: Samples) -> dict[str, Split]:
     """Divide Fashion-MNIST into the splits of `SPLITS`.
 
-    Validation comes from the 60,000, stratified, and shares no image with train; test comes from
-    the 10,000. `examples` holds the two images that every model is asked about: training image
-    `TRAIN_EXAMPLE` (whichever split it fell into) and test image `TEST_EXAMPLE`.
+    Train and validation come from the 60,000 training images and share none; test comes from the
+    10,000 test images. `examples` holds two images that every model classifies: training image
+    `TRAIN_EXAMPLE`, which may be in any split or in none, and test image `TEST_EXAMPLE`.
+
+    Raises:
+        ThawError: `samples` asks for more images than exist.
+
     """
     validation, rest = stratified(train.labels, samples.validation, samples.seed)
     kept, _ = stratified(train.labels[rest], samples.train, samples.seed)
@@ -112,17 +116,17 @@ def make_splits(train: GrayImages, test: GrayImages, samples: Samples) -> dict[s
 
 
 def check_split(splits: dict[str, Split]) -> None:
-    """Check that train and validation share no image, and that neither holds one twice.
+    """Check that no image is in train and validation, or twice in either.
 
     Raises:
-        ThawError: they do.
+        ThawError: an image is in both or there twice, or a position is out of range.
 
     """
     joined = np.concatenate([splits["train"].positions, splits["validation"].positions])
     if len(np.unique(joined)) != len(joined) or joined.max() >= TRAIN_IMAGES:
         raise ThawError(
-            "train and validation overlap, so validation would measure what was learnt by heart. "
+            "train and validation overlap, so validation would measure memorised images. "
             f"Received: {len(joined):,} positions, {len(np.unique(joined)):,} different, up to "
-            f"{joined.max():,}. No params lead there: undo what was changed in "
-            "thaw/data/splits.py, or report it as a bug."
+            f"{joined.max():,}. No params can cause this: undo your changes to "
+            "thaw/data/splits.py, or report a bug."
         )

@@ -1,6 +1,6 @@
-"""Bytes from outside: of a file never more than it may have, and in a time that ends.
+"""Downloads and copies with a limit on each file's size and on the total time.
 
-What comes is not trusted here: whoever asked for it checks what is in it.
+This module does not check the content; its callers do.
 """
 
 import asyncio
@@ -18,31 +18,31 @@ from tqdm import tqdm
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 30.0
-"""Seconds without a connection, or without a byte, after which a try is given up."""
+"""Seconds without a byte after which a try fails; `CONNECT_TIMEOUT` is for the connection."""
 WHOLE_TIMEOUT = 900.0
-"""Seconds for all files of one mirror with all tries: 31 MB at 35 kB/s."""
+"""Seconds for all files and tries of one mirror: enough for 31 MB at 35 kB/s."""
 TRIES = 3
 _BLOCK = 1 << 16
 _LONGEST = 400
-"""Characters of what is wrong that are shown."""
+"""Characters of a mirror's message that are printed."""
 _OK, _TOO_MANY_REQUESTS, _SERVER_ERROR = 200, 429, 500
 
 
 class MirrorError(Exception):
-    """A mirror does not deliver; the message says why. The next one is tried."""
+    """A mirror failed; the message says why. The caller tries the next one."""
 
 
 def fetch(url: str, sizes: Mapping[str, int], to: Path) -> None:
     """Download files from below `url` into a folder, with retries and progress bars.
 
     Args:
-        url: what a file's name is put behind.
-        sizes: how many bytes each file may have at most, by its name.
-        to: the folder.
+        url: the address of the files' folder; it ends with a slash.
+        sizes: the names of the files, with the most bytes that each may have.
+        to: the folder for the files.
 
     Raises:
-        MirrorError: a file did not come whole within the tries, the time-outs and its size.
-        OSError: it cannot be written.
+        MirrorError: a file was too long, or did not arrive within the tries and the time-outs.
+        OSError: a file cannot be written.
 
     """
     asyncio.run(_fetch(url, sizes, to))
@@ -58,19 +58,19 @@ async def _fetch(url: str, sizes: Mapping[str, int], to: Path) -> None:
 
 
 def _session() -> aiohttp.ClientSession:
-    """Return what asks servers; proxies are those of the environment, as for other tools."""
+    """Return an HTTP session; it uses the proxies that the environment names."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=_authorities()),
         timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT),
         headers={"Accept-Encoding": "identity"},  # the files are compressed already
-        auto_decompress=False,  # whatever the server calls them
+        auto_decompress=False,  # even if the server declares gzip: callers expect the .gz itself
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=True,
     )
 
 
 def _authorities() -> ssl.SSLContext:
-    """Return whose certificates are trusted: certifi's, or those that the user's tools take."""
+    """Return the trusted certificates: those that the user's variables name, or certifi's."""
     named = (os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
     place = next(filter(None, named), certifi.where())
     try:
@@ -78,7 +78,7 @@ def _authorities() -> ssl.SSLContext:
             return ssl.create_default_context(capath=place)
         return ssl.create_default_context(cafile=place)
     except OSError as error:
-        raise MirrorError(f"{place} holds no certificates that can be read: {error}") from error
+        raise MirrorError(f"{place} holds no readable certificates: {error}") from error
 
 
 async def _fetch_named(session: aiohttp.ClientSession, url: str, path: Path, most: int) -> None:
@@ -99,13 +99,13 @@ def _reason(error: Exception) -> str:
             return f"redirects to {error.args[0]}, which is no address of a web server"
         case aiohttp.ClientResponseError(__cause__=None):
             return f"{error.status} {error.message}"
-        case aiohttp.ClientResponseError():  # the client's own number, not the server's
+        case aiohttp.ClientResponseError():  # the status is aiohttp's own: it failed to parse
             return f"answered what is not HTTP: {error.message}"
     return str(error) or type(error).__name__
 
 
 def _is_passing(error: BaseException) -> bool:
-    """Whether trying again may help: not after the server's own no, nor nonsense of its."""
+    """Whether a retry may help: it does not if the server refuses or its answer is invalid."""
     if isinstance(error, aiohttp.ClientResponseError):
         return error.status >= _SERVER_ERROR or error.status == _TOO_MANY_REQUESTS
     broken = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
@@ -120,8 +120,8 @@ def _is_passing(error: BaseException) -> bool:
 )
 async def _fetch_file(session: aiohttp.ClientSession, url: str, path: Path, most: int) -> None:
     async with session.get(url, raise_for_status=True) as response:
-        if response.status != _OK:  # no content, a part, a redirect to nowhere
-            raise MirrorError(f"answered {response.status} in place of {_OK}")
+        if response.status != _OK:  # 204, 206, or a redirect without a target
+            raise MirrorError(f"answered {response.status} instead of {_OK}")
         with receive(path, most, response.content_length) as write:
             async for block in response.content.iter_chunked(_BLOCK):
                 write(block)
@@ -129,26 +129,27 @@ async def _fetch_file(session: aiohttp.ClientSession, url: str, path: Path, most
 
 @contextmanager
 def receive(path: Path, most: int, length: int | None = None) -> Iterator[Callable[[bytes], None]]:
-    """Yield what writes a block to `path`, and shows how far it is.
+    """Yield a function that writes a block of bytes to `path` and moves a progress bar.
 
-    It raises `MirrorError` for the block that goes beyond `most` bytes, and writes none of it.
+    The function raises `MirrorError` if a block would make the file longer than `most` bytes, and
+    does not write that block. `length` is the expected size for the bar.
     """
     bar = tqdm(desc=path.name, total=length, unit="B", unit_scale=True, disable=None)
     with path.open("wb") as file, bar:
 
         def write(block: bytes) -> None:
             if file.tell() + len(block) > most:
-                raise MirrorError(f"it has more than {most:,} bytes, as it may not")
+                raise MirrorError(f"it has more than the allowed {most:,} bytes")
             bar.update(file.write(block))
 
         yield write
 
 
 def copy(stream: IO[bytes], path: Path, most: int) -> None:
-    """Copy a stream to `path`, at most so many bytes.
+    """Copy a stream of at most `most` bytes to `path`.
 
     Raises:
-        MirrorError: there are more of them, or they cannot be read.
+        MirrorError: the stream is longer, or cannot be read.
 
     """
     with receive(path, most) as write:
@@ -157,7 +158,7 @@ def copy(stream: IO[bytes], path: Path, most: int) -> None:
 
 
 def _read(stream: IO[bytes]) -> bytes:
-    """Read a block; what cannot be read is the mirror's fault, and not that of what is written."""
+    """Read a block; an error is the mirror's fault here, while a failed write is the disk's."""
     try:
         return stream.read(_BLOCK)
     except OSError as error:
@@ -165,10 +166,10 @@ def _read(stream: IO[bytes]) -> bytes:
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Open a file for reading, and nothing else: a pipe would wait, a device never end.
+    """Open a regular file for reading: a pipe could block, and a device may never end.
 
     Raises:
-        MirrorError: it is none, or may not be read.
+        MirrorError: it is not a regular file, or cannot be read.
 
     """
     if not path.is_file():
@@ -180,6 +181,9 @@ def open_regular(path: Path) -> IO[bytes]:
 
 
 def printable(text: str) -> str:
-    """Return what others said as a short line that no terminal takes for commands."""
+    """Return text from outside as one short line without control characters.
+
+    A terminal would obey such characters.
+    """
     line = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}.."

@@ -1,10 +1,10 @@
-"""Variables that libraries read: what decides is set, what could change a result is removed.
+"""Environment variables that could change a result: thaw sets or removes them.
 
-Which kernels compute, how exactly and on how many threads: libraries let a variable decide it, some
-when they are imported, some in spite of what thaw asks for later (`ONEDNN_DEFAULT_FPMATH_MODE`
-overrules the precision that OpenVINO is given). So thaw/__init__.py calls `settle` before any of
-them is imported. Families are removed by prefix, since the next version brings new names;
-`python -m tests.reliability.environment` tries those that the present ones know.
+Variables can choose a library's kernels, their precision and the number of threads. Some libraries
+read them on import. Some let them overrule what thaw asks for later: `ONEDNN_DEFAULT_FPMATH_MODE`
+overrules the precision that thaw gives to OpenVINO. So thaw/__init__.py calls `settle` before it
+imports any library. Variables are removed by prefix, because new versions bring new names.
+`python -m tests.reliability.environment` tries the names that the installed versions know.
 """
 
 import os
@@ -28,43 +28,47 @@ FAMILIES = (
     *("HDF5_", "H5PY_", "BLOSC", "BTUNE_"),
     "TQDM_",
 )
-"""How the names of variables begin that libraries of thaw's read."""
+"""Prefixes of the variables that thaw's libraries read."""
 NEEDED = frozenset(
     {
-        "TF_CPP_MIN_LOG_LEVEL",  # how much TensorFlow says, with its two for looking for a fault
+        "TF_CPP_MIN_LOG_LEVEL",  # how much TensorFlow logs; the next two are for debugging
         "TF_CPP_MAX_VLOG_LEVEL",
         "TF_CPP_VMODULE",
-        "TF_FORCE_GPU_ALLOW_GROWTH",  # a GPU shared with others: how its memory is taken
+        "TF_FORCE_GPU_ALLOW_GROWTH",  # how TensorFlow takes the memory of a shared GPU
         "TF_GPU_ALLOCATOR",
-        "KERAS_HOME",  # where the published weights lie; see `hide_keras_home`
+        "KERAS_HOME",  # where the published weights are; see `hide_keras_home`
         "TORCH_HOME",
-        "JOBLIB_TEMP_FOLDER",  # where there is room
-        "LOKY_MAX_CPU_COUNT",  # fewer processes, which give the same bytes
+        "JOBLIB_TEMP_FOLDER",  # a disk with enough space
+        "LOKY_MAX_CPU_COUNT",  # fewer processes give the same bytes
     }
 )
-"""Of those families, what users need and what changes no result."""
+"""Variables of those families that users need and that change no result."""
 DECIDED = {
     "KERAS_BACKEND": "tensorflow",
-    # oneDNN's kernels round differently from Eigen's. Left to itself, TensorFlow takes those that
-    # it thinks best for the processor.
+    # oneDNN's kernels round differently from Eigen's. By default TensorFlow picks the ones that
+    # it expects to be faster on the processor.
     "TF_ENABLE_ONEDNN_OPTS": "1",
-    # A sum's last digits hang on how many threads share it. What may use more asks for them:
-    # thaw.findings.baseline, as params.yaml says.
+    # The last digits of a sum depend on how many threads compute it. Only thaw.findings.baseline
+    # uses more threads, and params.yaml says how many.
     "OPENBLAS_NUM_THREADS": "1",
-    # Some disks (NFS) have no locks, and reading fails there. A lock would protect nothing, since
-    # each file is written under a name of its own and then moved.
+    # Some file systems (NFS) have no locks, and HDF5 then fails to read. thaw needs no locks: it
+    # writes each file under a temporary name and then renames it.
     "HDF5_USE_FILE_LOCKING": "FALSE",
 }
 USERS_KERAS_HOME = "THAW_KERAS_HOME"
-"""Where the name of the user's KERAS_HOME is kept, for programs that this one starts, too."""
+"""Variable that keeps the user's KERAS_HOME, so that child processes find it too."""
 HASWELL = {"OPENBLAS_CORETYPE": "Haswell"}
-"""Of NumPy's and SciPy's OpenBLAS, which takes the processor's own kernels. x86 alone has these."""
+"""Makes OpenBLAS use the same kernels on every x86 processor; by default it picks its own."""
 
 
 def settle(variables: MutableMapping[str, str] = os.environ) -> None:
-    """Set and remove what could change a result, for this process and those that it starts.
+    """Set or remove the variables that could change a result, here and in child processes.
 
-    A library that was imported before has read some of them by then: import thaw first.
+    Import thaw before other libraries: a library that is already loaded may have read some of them.
+
+    Args:
+        variables: changed in place.
+
     """
     for name in [name for name in variables if name.startswith(FAMILIES)]:
         if name not in NEEDED:
@@ -72,13 +76,13 @@ def settle(variables: MutableMapping[str, str] = os.environ) -> None:
     variables.update(DECIDED)
     if platform.machine() in ("x86_64", "AMD64"):
         variables.update(HASWELL)
-    # Level 3 also drops the start-up notices about GPUs that are not there; Python errors remain.
+    # Level 3 also hides the start-up messages about missing GPUs. Python errors remain visible.
     variables.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @contextmanager
 def without(name: str) -> Iterator[None]:
-    """Take a variable away for a while: one that other programs of the user's need."""
+    """Remove a variable while the block runs, then restore it for the user's other programs."""
     value = os.environ.pop(name, None)
     try:
         yield
@@ -88,15 +92,15 @@ def without(name: str) -> Iterator[None]:
 
 
 def hide_keras_home() -> None:
-    """Let Keras find no keras.json: it reads one as it is imported, and may end in a traceback."""
+    """Keep Keras from reading a keras.json on import: a damaged one ends in a traceback."""
     if os.environ.get("KERAS_HOME") != os.devnull:
         os.environ[USERS_KERAS_HOME] = os.environ.get("KERAS_HOME") or "~/.keras"
         os.environ["KERAS_HOME"] = os.devnull
 
 
 def keras_home() -> Path:
-    """Return the user's folder of Keras' downloads; as in Keras a temporary one without a home."""
+    """Return the user's folder for Keras' downloads, or a temporary one if there is no home."""
     try:
         return Path(os.environ[USERS_KERAS_HOME]).expanduser()
-    except RuntimeError:  # a user number without a name
+    except RuntimeError:  # the user id has no account, so `~` means nothing
         return Path(tempfile.gettempdir()) / ".keras"

@@ -1,4 +1,4 @@
-"""Writing files and folders whole or not at all, and naming files by what is in them."""
+"""Writing files and folders completely or not at all, and computing their digests."""
 
 import errno
 import hashlib
@@ -21,21 +21,22 @@ from thaw.support.places import (
 )
 
 SCRATCH = ".thaw-tmp-"
-"""What unfinished files and folders begin with; ignored by git and DVC, should a kill leave one."""
+"""Prefix of unfinished files and folders. A kill may leave one, so git and DVC ignore them."""
 _SPARE = 32_000_000
-"""Bytes that are left free, for what HDF5 writes around the data."""
+"""Bytes to leave free for what HDF5 writes besides the data."""
 
 
 @contextmanager
 def atomic_folder(folder: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Yield an empty folder that takes `folder`'s place once the block ends without an error.
+    """Yield an empty folder that replaces `folder` once the block ends without an error.
 
-    After an error `folder` is as it was before. After a kill, too, but that it may be away:
-    `put_back` brings it. After a power cut, too, where it is to be `durable`: it then waits for
-    the disk.
+    After an error `folder` is as it was before. A kill may leave it renamed, and `put_back` then
+    restores it. With `durable` the same holds after a power cut, because the new files are flushed
+    to the disk first.
 
     Raises:
-        ThawError: `folder` is no folder, or holds what the new one does not: that is not thaw's.
+        ThawError: `folder` is not a folder, or it holds something that the new one does not. thaw
+            did not write that, so it must not be removed.
 
     """
     make_folder(folder.parent)
@@ -49,13 +50,13 @@ def atomic_folder(folder: Path, *, durable: bool = False) -> Iterator[Path]:
             check_replaceable(place, scratch)
         for place in (*scratch.iterdir(), scratch) if durable else ():
             _sync(place)
-        if old.exists():  # a killed run's
+        if old.exists():  # left by a killed run
             shutil.rmtree(old)
         if folder.exists():
             folder.replace(old)
         scratch.replace(folder)
         if durable:
-            _sync(folder.parent)  # before the old one is removed
+            _sync(folder.parent)  # a power cut after the removal must find the new name
         _discard(old)
     finally:
         _restore(folder)
@@ -63,7 +64,7 @@ def atomic_folder(folder: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def _sync(place: Path) -> None:
-    """Return when the disk has a file's bytes, or a folder's names."""
+    """Wait until the disk holds a file's bytes or a folder's entries."""
     opened = os.open(place, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -76,7 +77,13 @@ def _aside(folder: Path) -> Path:
 
 
 def put_back(folder: Path) -> None:
-    """Bring back the folder that `atomic_folder` had put aside when it was killed."""
+    """Restore the folder if `atomic_folder` was killed after it had renamed it.
+
+    Raises:
+        ThawError: something other than a folder is there.
+
+    """
+    # A link under either name is the user's: refuse it before anything is renamed.
     for place in (folder, _aside(folder)):
         check_output(place, FOLDER)
     _restore(folder)
@@ -88,35 +95,37 @@ def _restore(folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder of files, should it be there; a kill leaves no part of it under its name.
+    """Remove a folder of files if it exists; a kill never leaves a half-empty `folder`.
 
     Raises:
-        ThawError: it is no folder, or holds anything but files.
+        ThawError: it is not a folder, or holds anything but files.
 
     """
     check_only(folder)
     if folder.exists():
         scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
+        # A rename is atomic, a removal is not.
         _discard(folder.replace(scratch))
 
 
 def _discard(folder: Path) -> None:
-    """Remove a folder; say so where that cannot be done, which is no reason to stop."""
+    """Remove a folder. If that fails, only warn: the results are complete without it."""
     try:
         if folder.exists():
-            shutil.rmtree(folder)  # which follows no link
+            shutil.rmtree(folder)  # does not follow links
     except OSError as error:
-        print(f"warning: {folder} is left, remove it by hand: {error}", file=sys.stderr)
+        print(f"warning: could not remove {folder}; remove it by hand: {error}", file=sys.stderr)
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path`, of the same suffixes, that replaces it once the block ends.
+    """Yield a temporary path in the same folder; its file replaces `path` once the block ends.
 
-    After an error `path` is as it was before.
+    The temporary name has the same suffixes, because Matplotlib chooses the format by them. After
+    an error `path` is as it was before.
 
     Raises:
-        ThawError: there is something else than a file.
+        ThawError: something other than a file is there.
 
     """
     make_folder(path.parent)
@@ -131,13 +140,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def require_space(folder: Path, size: int) -> None:
-    """Check that `size` bytes can be written to `folder`, which need not be there yet.
+    """Check that `size` bytes can be written to `folder`, which need not exist yet.
 
-    HDF5 does not survive a full disk: it crashes the process while it closes the file. So ask
-    first.
+    HDF5 does not survive a full disk: it crashes the process when it closes the file. So check
+    before writing.
 
     Raises:
-        OSError: ENOSPC, with what is needed and what is free.
+        OSError: ENOSPC; the message gives the needed and the free space.
 
     """
     there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
@@ -148,6 +157,7 @@ def require_space(folder: Path, size: int) -> None:
 
 
 def _umask() -> int:
+    # Python can only read the mask by setting it.
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -157,7 +167,7 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal.
 
     Raises:
-        ThawError: it is no file, or may not be read.
+        ThawError: it is not a file, or reading is not permitted.
 
     """
     with check_input(path).open("rb") as file:
@@ -165,6 +175,6 @@ def sha256(path: Path) -> str:
 
 
 def md5(path: Path) -> str:
-    """Return the MD5 of a file's bytes, in hexadecimal, by which Keras names its files."""
+    """Return the MD5 of a file's bytes, in hexadecimal; Keras publishes this digest."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()

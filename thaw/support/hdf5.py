@@ -1,9 +1,9 @@
-"""HDF5 files that may be damaged, or made to do harm.
+"""Check HDF5 files that may be damaged or malicious.
 
-The HDF5 library does not always refuse the damaged ones: on a few in ten thousand it fills the
-memory, goes in circles or crashes, which no `except` survives. And a file may name other files as
-its own content, which the library then reads. So a file from outside is first looked at in a
-process of its own: this module, run as a program.
+The HDF5 library does not refuse every damaged file. On a few in ten thousand it fills the memory,
+never returns or crashes, and no `except` catches that. A file can also refer to other files as its
+content, and the library then reads those. So a separate process checks each file from outside
+before thaw reads it: it runs this module as a program.
 """
 
 import math
@@ -15,9 +15,9 @@ from pathlib import Path
 import h5py
 
 DAMAGED_HDF5 = (OSError, LookupError, TypeError, ValueError, RuntimeError, AttributeError)
-"""What h5py raises for a file that is damaged, or laid out otherwise than expected."""
+"""What h5py raises for a file that is damaged or has an unexpected layout."""
 MEMORY = 2_000_000_000
-"""Bytes of address space that reading may take, and of all arrays; ResNet50 has 103 million."""
+"""Bytes allowed for all arrays, and for the process that reads them; ResNet50 has 103 million."""
 TOO_LARGE = f"it asks for more than {MEMORY:,} bytes of memory"
 SECONDS = 20
 OBJECTS = 20_000
@@ -25,15 +25,15 @@ OBJECTS = 20_000
 DEPTH = 64
 """Groups within groups; a model in a model in a model takes 9."""
 NUMBERS = "fiub"
-"""Kinds of NumPy's types: floats, integers of both signs, truth values."""
+"""The kinds of NumPy types that are allowed: float, signed and unsigned integer, boolean."""
 Nodes = list[tuple[str, h5py.Group | h5py.Dataset]]
 
 
 def flaw(path: Path) -> str:
-    """Return what keeps an HDF5 file from being read to its end, "" where nothing does.
+    """Return why an HDF5 file must not be read, or "" if it can be read completely.
 
-    A file that is not whole in itself has a flaw, too: links to elsewhere, arrays that lie in other
-    files or nowhere.
+    A file that is not self-contained has a flaw too: it links to other places, or its arrays are
+    stored in other files or not at all.
     """
     command = [sys.executable, "-m", __name__, str(path.resolve())]
     try:
@@ -48,14 +48,14 @@ def flaw(path: Path) -> str:
     except subprocess.TimeoutExpired:
         return f"reading does not end within {SECONDS} s"
     except subprocess.CalledProcessError as error:
-        if error.returncode < 0:
+        if error.returncode < 0:  # ended by a signal, so there is no message
             return f"the HDF5 library crashes on it (signal {-error.returncode})"
         return error.stderr.strip()
     return ""
 
 
 def _main(path: str) -> str:
-    """Look at everything in `path`, then read it, within `MEMORY`; return what went wrong."""
+    """Check everything in `path`, then read it within `MEMORY`; return the flaw, or ""."""
     _limit_memory()
     try:
         with h5py.File(path) as file:
@@ -72,7 +72,7 @@ def _main(path: str) -> str:
 
 
 def _limit_memory() -> None:
-    """Limit it where the system lets us: not on Windows, not on a Mac."""
+    """Limit the address space, where the system allows that: not on Windows or macOS."""
     try:
         import resource
 
@@ -84,10 +84,10 @@ def _limit_memory() -> None:
 
 
 def _nodes(file: h5py.File) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
-    """Yield every group and array with its name, the file's root first, and read none of them.
+    """Yield every group and array with its name, the root first, without reading any data.
 
     Raises:
-        ValueError: something has two names, lies too deep, or is neither group nor array.
+        ValueError: an object has two names, is nested too deeply, or is neither group nor array.
 
     """
     seen = set()
@@ -97,8 +97,8 @@ def _nodes(file: h5py.File) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
         if not isinstance(node, h5py.Group | h5py.Dataset):
             raise ValueError(f"{_say(name)} is neither a group nor an array")
         address = h5py.h5o.get_info(node.id).addr
-        # Two names for one array would let a small file ask for any amount of memory; two for a
-        # group may lead in a circle.
+        # If one array had many names, a small file could ask for any amount of memory. If a group
+        # had two, this loop might never end.
         if address in seen:
             raise ValueError(f"{_say(name)} is a second name of something else in the file")
         seen.add(address)
@@ -110,7 +110,7 @@ def _nodes(file: h5py.File) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
 
 
 def _children(parent: str, group: h5py.Group) -> Nodes:
-    """Return what a group holds; no link is followed before all of them were looked at."""
+    """Return a group's members; check all of its links before following any of them."""
     if parent.count("/") >= DEPTH:
         raise ValueError(f"{_say(parent)} lies more than {DEPTH} groups deep")
     if len(group) > OBJECTS:
@@ -127,7 +127,7 @@ def _bytes(name: str, node: h5py.Group | h5py.Dataset) -> int:
     """Return how many bytes an object's array and attributes take in memory.
 
     Raises:
-        ValueError: the array is none of numbers, or lies elsewhere.
+        ValueError: the array does not hold numbers, or is stored elsewhere.
 
     """
     ids = [node.attrs.get_id(key) for key in node.attrs]
@@ -138,6 +138,7 @@ def _bytes(name: str, node: h5py.Group | h5py.Dataset) -> int:
         raise ValueError(f"{_say(name)} holds nothing")
     if node.dtype.kind not in NUMBERS:
         raise ValueError(f"{_say(name)} must hold numbers. Received: {_say(str(node.dtype))}")
+    # A filter beyond HDF5's own is a plugin: the library would load it and run its code.
     how = node.id.get_create_plist()
     if how.get_external_count() or node.is_virtual:
         raise ValueError(f"{_say(name)} lies in another file")
@@ -147,7 +148,7 @@ def _bytes(name: str, node: h5py.Group | h5py.Dataset) -> int:
 
 
 def _is_stored(array: h5py.Dataset) -> bool:
-    """Whether all of an array is in the file; HDF5 reads the rest as zeros."""
+    """Whether the file holds all of an array; HDF5 would read missing data as zeros."""
     if not array.size:
         return True
     if array.chunks is None:
@@ -157,7 +158,7 @@ def _is_stored(array: h5py.Dataset) -> bool:
 
 
 def _say(name: str, limit: int = 80) -> str:
-    """Return a name as one line of printable characters, its end left out where it is long."""
+    """Return a name as one line of printable characters, cut off at `limit`."""
     text = ascii(name)[1:-1]
     return text if len(text) <= limit else f"{text[:limit]}.."
 
@@ -166,7 +167,7 @@ def _read(name: str, node: h5py.Group | h5py.Dataset) -> None:
     dict(node.attrs)
     if isinstance(node, h5py.Dataset):
         if not _is_stored(node):
-            raise ValueError(f"{_say(name)} was never wholly written")
+            raise ValueError(f"{_say(name)} was never completely written")
         node[()]
 
 

@@ -1,6 +1,6 @@
-"""All that thaw takes from Keras' private modules, which a new version may move without a word.
+"""Everything that thaw uses from Keras' private modules; a new version may move it unannounced.
 
-tests/test_keras_private.py names whatever has moved. What each is for:
+tests/test_keras_private.py then names what has moved. thaw uses:
 
 - `to_snake_case`: how Keras names a layer's class in a `.weights.h5`.
 - `load_attributes_from_hdf5_group`: lists of names in the `.h5` files of Keras 1 and 2.
@@ -25,5 +25,5 @@ __all__ = [
 
 
 def set_keras_home(folder: Path) -> None:
-    """Let Keras keep its downloads in `folder` from now on."""
+    """Make Keras keep its downloads in `folder` from now on."""
     config._KERAS_DIR = str(folder)

@@ -1,7 +1,7 @@
-"""Whether a stage's memory will do, said before the system ends the stage without a word.
+"""How much memory is available, so that a stage can warn before Linux kills it.
 
-Out of memory, Linux kills the process that takes most, and all that dvc can say of it is that it
-"exited with -9".
+When the memory runs out, Linux kills the largest process without a message. dvc then only reports
+that the stage "exited with -9".
 """
 
 import math
@@ -16,11 +16,11 @@ _NAMES = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
-"""Of a control group's limit, of what it uses, and in memory.stat of what is only cached."""
+"""File of the limit, file of the use, and entry in memory.stat of the cache; cgroup v2, then v1."""
 
 
 def available() -> float:
-    """Return how much memory this process can have, GB: of the machine's, of its container's."""
+    """Return how much memory the machine and its control groups leave to this process, in GB."""
     free = [psutil.virtual_memory().available, *map(_left, _groups())]
     return float(min(free)) / 1e9
 
@@ -36,11 +36,12 @@ def _groups() -> Iterator[Path]:
 
 
 def _left(group: Path) -> float:
-    """Return how many bytes of memory a control group leaves, endless where it sets no limit."""
+    """Return how many bytes of memory a control group leaves; infinity if it sets no limit."""
     for limit, used, cached in _NAMES:
-        with suppress(OSError, ValueError):  # no such group; or its limit is "max"
+        with suppress(OSError, ValueError):  # no such group, or its limit is "max"
             stat = (group / "memory.stat").read_text(encoding="ascii").split()
-            given_up = int(stat[stat.index(cached) + 1])  # where it is needed
+            # The use includes the file cache, but Linux frees that when memory is short.
+            given_up = int(stat[stat.index(cached) + 1])
             return _number(group / limit) - _number(group / used) + given_up
     return math.inf
 
@@ -50,5 +51,6 @@ def _number(path: Path) -> int:
 
 
 def ran_out(error: Exception) -> bool:
-    """Whether an error says that the memory ran out: NumPy's, or TensorFlow's, loaded or not."""
+    """Whether an error of NumPy or TensorFlow says that the memory ran out."""
+    # By its name, because an import of TensorFlow takes seconds.
     return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"

@@ -1,6 +1,7 @@
-"""The dvc that started a stage: the stage ends with it, since a signal to dvc reaches nobody else.
+"""End a stage when the dvc that started it has ended.
 
-Whoever set a time limit on dvc, or ended it, would find the stage at work for hours.
+A signal to dvc does not reach the stage. Without this module, a stage would run on for hours after
+dvc was stopped by the user or by a time limit.
 """
 
 import _thread
@@ -13,11 +14,11 @@ from contextlib import suppress
 import psutil
 
 UNWINDS = threading.Event()
-"""Set while an interruption ends this process in order: before, there is nothing to tidy up."""
+"""Set while an interruption must unwind the process; otherwise there is nothing to clean up."""
 _LOOK = 0.5
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 _GRACE = 5.0
-"""Seconds to end in order, as after Ctrl-C. A kill loses nothing either."""
+"""Seconds to unwind, as after Ctrl-C. A kill after that loses nothing either."""
 
 
 def watch() -> None:
@@ -26,22 +27,24 @@ def watch() -> None:
 
 
 def _ancestors() -> tuple[int, ...]:
-    """Return dvc's process; before it the shell that dvc runs a command in, where that stays.
+    """Return dvc's process id, preceded by that of its shell if the shell still runs.
 
-    bash and zsh become the one command that they are given, dash waits for it.
+    dvc runs a command in a shell. bash and zsh replace themselves with a single command, but dash
+    stays and waits for it.
     """
     parent = os.getppid()
     with suppress(psutil.Error, OSError):
         shell = psutil.Process(parent)
-        if shell.cmdline()[:1] == [os.environ.get("SHELL") or "/bin/sh"]:  # as dvc calls it
+        if shell.cmdline()[:1] == [os.environ.get("SHELL") or "/bin/sh"]:  # how dvc starts it
             return parent, shell.ppid()
     return (parent,)
 
 
 def _came_late(ancestors: tuple[int, ...]) -> bool:
-    """Whether dvc had ended before it was looked for, and a stranger is in its place.
+    """Whether dvc had already ended, so that `ancestors` names an unrelated process.
 
-    dvc, which Python runs, leaves its children in its own process group.
+    dvc runs in Python, and its children stay in its process group. An unrelated process has
+    neither mark.
     """
     with suppress(psutil.Error, OSError):
         command = " ".join(psutil.Process(ancestors[-1]).cmdline())
@@ -51,7 +54,7 @@ def _came_late(ancestors: tuple[int, ...]) -> bool:
 
 
 def _is_orphaned(ancestors: tuple[int, ...]) -> bool:
-    """Whether a process ended whose child this one is: its children then have another parent."""
+    """Whether an ancestor has ended: the system then gives its children another parent."""
     parent, *further = ancestors
     if os.getppid() != parent:
         return True
@@ -65,9 +68,10 @@ def _end_with(ancestors: tuple[int, ...]) -> None:
     while not ended:
         time.sleep(_LOOK)
         ended = _is_orphaned(ancestors)
+    # The stream may have been closed or lead nowhere, since dvc is gone.
     with suppress(OSError, ValueError, AttributeError):
         print("\ndvc, which started this stage, has ended", file=sys.stderr, flush=True)
     if UNWINDS.is_set():
         _thread.interrupt_main()
         time.sleep(_GRACE)
-    os._exit(130)
+    os._exit(130)  # sys.exit would end only this thread

@@ -1,4 +1,4 @@
-"""Where things lie in a project, relative to its folder: the one place that knows."""
+"""Where a project keeps its files, relative to its folder."""
 
 from pathlib import Path
 
@@ -7,19 +7,19 @@ RAW = Path("data/raw")
 IMAGES = Path("data/images")
 """The split, as RGB images."""
 WEIGHTS = Path("data/weights")
-"""ResNet50's weights, and where they came from."""
+"""ResNet50's weights and a note of their source."""
 FEATURES = Path("data/features/features.h5")
 """Pooled features of every image."""
 MODELS = Path("data/models")
-"""A folder for each mode: its weights, and what is needed to use them."""
+"""One folder for each mode: its weights and what is needed to use them."""
 RESULTS = Path("data/results")
-"""A folder for each stage that measures: tables by image, class, epoch or cell."""
+"""One folder for each stage that measures: tables by image, class, epoch or cell."""
 METRICS = Path("metrics")
-"""A JSON file for each stage that measures: the numbers that people compare."""
+"""One JSON file for each stage that measures: the numbers to compare."""
 PLOTS = Path("plots")
 REPORT = Path("report")
 STUDY = Path("tools/study")
 PARAMS = Path("params.yaml")
 LOCK = Path("requirements.lock")
 PRIVATE = Path(".thaw")
-"""Ignored by git and DVC: checkpoints of unfinished runs, timings, locks."""
+"""Checkpoints of unfinished runs, timings and locks; git and DVC ignore it."""

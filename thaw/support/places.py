@@ -1,7 +1,7 @@
-"""What lies where thaw reads and writes: a file, a folder, or what it must leave alone.
+"""Checks of what is at a path before thaw reads or writes there.
 
-A link is somebody's decision, and what it leads to is not thaw's to replace or remove; to read
-through it is fine. Opening a FIFO waits for ever, so everything is looked at before it is opened.
+thaw reads through symbolic links, but never replaces or removes one: the user made it on purpose.
+Opening a FIFO would wait for ever, so thaw checks every path before it opens it.
 """
 
 import os
@@ -23,11 +23,11 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 _COPIED_BY_DVC = re.compile(r"\.[\w-]{22}\.tmp")
-"""What DVC calls a file while it copies it; a killed DVC leaves one."""
+"""DVC's temporary name for a file that it copies; a killed DVC leaves such a file."""
 
 
 def kind(path: Path, follow: bool = False) -> str:
-    """Return what lies at `path`, "" for nothing; with `follow` what a link leads to."""
+    """Return what is at `path`, or "" if nothing is; with `follow`, what a link leads to."""
     try:
         mode = (path.stat() if follow else path.lstat()).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -36,10 +36,10 @@ def kind(path: Path, follow: bool = False) -> str:
 
 
 def check_input(path: Path) -> Path:
-    """Return `path`, held to be a file that may be read, or not to be there.
+    """Check that `path` is a readable file or does not exist, and return it.
 
     Raises:
-        ThawError: it is a folder, a FIFO or the like, or may not be read.
+        ThawError: it is a folder, a FIFO or the like, or reading is not permitted.
 
     """
     found = kind(path, follow=True)
@@ -51,14 +51,14 @@ def check_input(path: Path) -> Path:
 
 
 def check_output(path: Path, wanted: str) -> None:
-    """Hold what lies where thaw is about to write to what thaw would write there, or nothing.
+    """Check that thaw may write to `path`: it does not exist, or is of the wanted kind.
 
     Args:
-        path: of the output.
+        path: where thaw is about to write.
         wanted: FILE or FOLDER.
 
     Raises:
-        ThawError: it is something else.
+        ThawError: something else is there, such as a link.
 
     """
     found = kind(path)
@@ -73,10 +73,10 @@ def check_output(path: Path, wanted: str) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it; links to folders may be among them.
+    """Create a folder and its parents; parents may be links to folders.
 
     Raises:
-        ThawError: something else is in its place.
+        ThawError: something other than a folder is in the way.
 
     """
     try:
@@ -89,17 +89,22 @@ def make_folder(path: Path) -> None:
 
 
 def is_left_by_dvc(path: Path) -> bool:
-    """Whether a killed DVC left this file unfinished."""
+    """Whether this is an unfinished copy that a killed DVC left."""
     return bool(_COPIED_BY_DVC.fullmatch(path.name)) and kind(path) == FILE
 
 
 def check_only(folder: Path, names: Collection[str] | None = None, *, links: bool = False) -> None:
-    """Hold a folder to files of these names, some or all of which may be missing; None: of any.
+    """Check that a folder holds only files with the given names.
 
-    What a killed DVC left passes, and with `links` links to files pass as files do.
+    Files may be missing, and so may the folder. Files that a killed DVC left are accepted.
+
+    Args:
+        folder: the folder to check.
+        names: the allowed names; None allows any.
+        links: whether links to files are accepted too.
 
     Raises:
-        ThawError: it is no folder, or holds something else.
+        ThawError: it is not a folder, or holds something else.
 
     """
     check_output(folder, FOLDER)
@@ -110,16 +115,16 @@ def check_only(folder: Path, names: Collection[str] | None = None, *, links: boo
 
 
 def check_replaceable(old: Path, new: Path) -> None:
-    """Hold a folder to what the one that is to take its place has, too: the rest is not thaw's.
+    """Check that `new` has everything that is in `old`: thaw did not write the rest.
 
-    What a killed DVC left passes.
+    Files that a killed DVC left are accepted.
 
     Raises:
-        ThawError: it holds something else; the first is named.
+        ThawError: `old` holds something else; the message names the first such entry.
 
     """
     check_output(old, FOLDER)
-    for parent, folders, files in os.walk(old):  # which follows no link
+    for parent, folders, files in os.walk(old):  # does not follow links
         for name in sorted([*folders, *files]):
             path = Path(parent) / name
             ours = kind(path) == kind(new / path.relative_to(old))

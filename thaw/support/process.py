@@ -1,4 +1,4 @@
-"""A run of a stage, alone with its outputs: two at once would write the same files."""
+"""A lock for each stage: two runs at once would write the same files."""
 
 import errno
 import fcntl
@@ -14,16 +14,18 @@ from thaw.support.errors import ThawError
 from thaw.support.places import FILE, check_output, make_folder
 
 WAIT = 10.0
-"""Seconds for a run whose dvc was ended to end, too, before the next one gives up."""
+"""Seconds to wait for the lock: a stage needs a few to end after its dvc was stopped."""
 _LOOK = 0.2
-"""Seconds between two looks."""
+"""Seconds between two tries."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-"""What file systems say that know no locks."""
+"""Errors of file systems that have no locks; the stage then runs without one."""
 
 
 @contextmanager
 def alone(stage: str, folder: Path) -> Iterator[None]:
-    """Hold the stage's lock, a file in `folder`; an interruption unwinds what runs meanwhile.
+    """Hold the stage's lock, a file in `folder`, while the block runs.
+
+    If dvc ends meanwhile, the block is interrupted as by Ctrl-C, so that it can clean up.
 
     Raises:
         ThawError: another process holds the lock.
@@ -32,6 +34,7 @@ def alone(stage: str, folder: Path) -> Iterator[None]:
     make_folder(folder)
     path = folder / stage
     check_output(path, FILE)
+    # Mode "w" would erase the process id of whoever holds the lock.
     with path.open("a+", encoding="utf-8") as lock:
         _acquire(lock, stage)
         lock.truncate(0)
@@ -53,7 +56,7 @@ def _acquire(lock: TextIO, stage: str) -> None:
             raise ThawError(
                 f"another run of {stage} is going on in this folder, process {holder}; two would "
                 "write the same files. Nothing was changed. Wait until it has ended, or end it "
-                f"(kill {holder}), and run again: it goes on where that one stopped."
+                f"(kill {holder}), and run again: it continues where that one stopped."
             )
         time.sleep(_LOOK)
 

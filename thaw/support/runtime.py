@@ -1,8 +1,8 @@
-"""What decides results besides params.yaml, where a process can set it: seeds, types, threads.
+"""Process-wide settings that affect results: seeds, types, threads.
 
-thaw.support.environment settles what libraries take from the shell, before they are imported, and
-thaw.support.versions holds versions to the lock. The kernels still follow the processor, and round
-as it does.
+thaw.support.environment handles environment variables before libraries are imported, and
+thaw.support.versions compares the installed versions with the lock. Results still depend on the
+processor, because libraries choose their kernels by it and these round differently.
 """
 
 from collections.abc import Iterator
@@ -14,27 +14,28 @@ import tensorflow as tf
 from thaw.support.environment import keras_home
 from thaw.support.keras_private import set_keras_home
 
-# Keras has read no keras.json. A notebook that uses it beside thaw has its folder back.
+# Keras was imported without its folder, so that it read no keras.json. Give the folder back: a
+# notebook may use Keras' downloads too.
 set_keras_home(keras_home())
 
 
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and Keras.
 
-    thaw gives whatever draws a seed of its own. This is for what a library draws unasked.
+    thaw passes an explicit seed wherever it draws. This covers the draws that libraries make.
     """
     keras.utils.set_random_seed(seed)
 
 
 def set_up(threads: int, precision: str = "float32") -> None:
-    """Let what follows depend on `threads` and `precision`, and on no setting of the user's.
+    """Set up Keras and TensorFlow, whatever the user's settings are.
 
-    Call it once a process, before any tensor is made: TensorFlow does not change its thread pools
+    Call it once in a process, before any tensor is made: TensorFlow cannot change its thread pools
     later.
 
     Args:
-        threads: that TensorFlow uses.
-        precision: one of params.yaml's, in which layers compute that are made from now on.
+        threads: how many threads TensorFlow uses.
+        precision: a Keras dtype policy, as in params.yaml, for the layers made from now on.
 
     """
     _set_defaults("float32", precision, 1e-7, "channels_last")
@@ -47,10 +48,11 @@ def set_up(threads: int, precision: str = "float32") -> None:
 
 @contextmanager
 def plain_keras() -> Iterator[None]:
-    """Let layers that are made within be float32, channels last, whatever the caller's Keras has.
+    """Make the layers built inside the block float32 and channels last.
 
-    For models that are used elsewhere: a notebook's `set_dtype_policy("mixed_float16")`, or a
-    keras.json, would change what they predict. What was set before is set again.
+    Use it for models that run in other programs. Without it, a notebook's
+    `set_dtype_policy("mixed_float16")` or a keras.json would change their predictions. The caller's
+    settings are restored afterwards.
     """
     config = keras.config
     before = config.floatx(), config.dtype_policy(), config.epsilon(), config.image_data_format()
@@ -64,7 +66,7 @@ def plain_keras() -> Iterator[None]:
 def _set_defaults(
     floatx: str, policy: str | keras.DTypePolicy, epsilon: float, data_format: str
 ) -> None:
-    """Set what Keras makes layers with from now on."""
+    """Set the defaults for the layers that Keras makes from now on."""
     keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(policy)
     keras.config.set_epsilon(epsilon)

@@ -1,6 +1,6 @@
-"""What every stage does around its work: errors without tracebacks, one line at the end, the time.
+"""What every stage does around its work: report errors, print a summary, log the time.
 
-Times go to an ignored file, `.thaw/timings.csv`: in a metric they would differ at every run.
+Times go to `.thaw/timings.csv`, which git and DVC ignore: a metric would change with every run.
 """
 
 import errno
@@ -15,10 +15,10 @@ from thaw.support.places import FILE, kind
 from thaw.support.process import alone
 
 QUIET = "THAW_QUIET"
-"""Set to anything, it leaves a stage's epochs unsaid: `make repro QUIET=1`."""
+"""Variable that keeps a stage from printing its epochs if it is set: `make repro QUIET=1`."""
 
 GOING_ON = "going on after epoch"
-"""What training says where an interrupted run left its state."""
+"""What training prints when it continues an interrupted run."""
 
 _ENVIRONMENT_ERRORS = {
     errno.ENOSPC: "There is no space left on the disk. Free some and run again.",
@@ -38,11 +38,15 @@ def run(
 ) -> None:
     """Run a stage's `main` and print the summary line that it returns.
 
-    `memory_needed` returns about how many GB the stage takes, 0 where nobody knows.
+    First the installed versions are compared with the locked ones. A user's mistake, a full disk or
+    too little memory ends the process with one message and exit code 1. Ctrl-C ends it with 130.
+    Any other error is a bug in thaw and keeps its traceback.
 
-    First the installed versions are held to the locked ones, which the results would name. A
-    user's mistake, a full disk or too little memory ends the process with exit code 1 and one
-    message, Ctrl-C with 130; anything else is a bug of thaw's and keeps its traceback.
+    Args:
+        name: the stage, as in dvc.yaml.
+        main: does the work and returns the summary.
+        memory_needed: returns about how much memory the stage takes, in GB; 0 if unknown.
+
     """
     start = time.monotonic()
     _open_closed_streams()
@@ -65,21 +69,21 @@ def run(
         if not memory.ran_out(error):
             raise
         sys.exit(
-            f"error in stage {name}: the memory ran out.{needed} End other programs, or take a "
+            f"error in stage {name}: the memory ran out.{needed} End other programs, or use a "
             f"smaller batch_size, microbatch_pixels or image_size. Received: {error}{_way_back()}"
         )
 
 
 def _check_memory(name: str, needed: float) -> str:
-    """Return how much memory the stage takes; say it where there is less."""
+    """Return a sentence on the memory that the stage takes; warn if less is free."""
     if not needed:
         return ""
     free = memory.available()
     takes = f" It takes about {needed:.1f} GB; {free:.1f} GB were free."
     if free < needed:
         print(
-            f"warning: stage {name} may not have enough memory.{takes} If the system ends it for "
-            "that, dvc says no more than `exited with -9`.",
+            f"warning: stage {name} may not have enough memory.{takes} If the system kills it, "
+            "dvc only reports `exited with -9`.",
             file=sys.stderr,
             flush=True,
         )
@@ -87,31 +91,32 @@ def _check_memory(name: str, needed: float) -> str:
 
 
 def _open_closed_streams() -> None:
-    """Let what the shell closed (`>&-`) lead to nothing.
+    """Connect the streams that the shell closed (`>&-`) to the null device.
 
-    Else a file of results would get the number, and what a library written in C says into it.
+    Otherwise the next file that is opened gets the stream's number, and the messages of C libraries
+    end up in it.
     """
-    for name in ("stdin", "stdout", "stderr"):  # so that each gets its number
+    for name in ("stdin", "stdout", "stderr"):  # in this order, so that each gets its own number
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "w"))
 
 
 def _deaf_output() -> str:
-    """Return why nothing more can be printed, "" where it can: then another file is the cause."""
+    """Return why standard output fails, or "" if it works and another file is the cause."""
     try:
         print(flush=True)
     except OSError as error:
-        # Or Python would try once more when it ends.
+        # Python flushes the stream once more at exit, and that would fail with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return (
-            f"what it prints can be written no more. Received: {error}. Let standard output lead "
-            "elsewhere and run again."
+            f"standard output can no longer be written. Received: {error}. Redirect it elsewhere "
+            "and run again."
         )
     return ""
 
 
 def _way_back() -> str:
-    """Say where a stage's old outputs are: DVC takes them away before it runs the stage."""
+    """Return where a stage's old outputs are: DVC removes them before it runs the stage."""
     if "DVC_STAGE" not in os.environ:
         return ""
     return (
@@ -121,9 +126,9 @@ def _way_back() -> str:
 
 
 def explain(error: OSError) -> str:
-    """Return what a user can do about an error of the disk; others are raised again."""
+    """Return what a user can do about a file system error; any other error is raised again."""
     number = error.errno
-    if number is None and "No space left on device" in str(error):  # as h5py words it
+    if number is None and "No space left on device" in str(error):  # h5py gives no number
         number = errno.ENOSPC
     where = f"{error.filename}: " if error.filename else ""
     if number == errno.EACCES:
@@ -134,7 +139,7 @@ def explain(error: OSError) -> str:
 
 
 def _denied(error: OSError) -> str:
-    """Return what the system did not allow: its error does not say."""
+    """Return whether reading or writing was not permitted; the error itself does not say."""
     path = error.filename
     unreadable = path and os.path.lexists(path) and not os.access(path, os.R_OK)
     return "read" if unreadable else "written"
@@ -143,6 +148,6 @@ def _denied(error: OSError) -> str:
 def _log_time(name: str, seconds: float) -> None:
     path = paths.PRIVATE / "timings.csv"
     if kind(path) not in (FILE, ""):
-        return  # no reason to lose what is done
+        return  # a missing time is no reason to lose the stage's result
     with path.open("a", encoding="utf-8") as file:
         file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')},{name},{seconds:.1f}\n")

@@ -1,4 +1,4 @@
-"""JSON objects and CSV tables: how results are written, and checked when they are read."""
+"""Writing and reading results as JSON objects and CSV tables."""
 
 import csv
 import json
@@ -12,17 +12,16 @@ from thaw.support.files import atomic_file
 from thaw.support.places import check_input
 
 METRIC_DIGITS = 4
-"""Digits behind the point of every fraction and loss in `metrics/` (accuracy on 10,000 images
-has four)."""
+"""Decimal places of every fraction and loss in `metrics/`; accuracy on 10,000 images has four."""
 
 
 def write_json(path: Path, content: Mapping[str, Any], digits: int | None = METRIC_DIGITS) -> None:
     """Write `content` as sorted, indented JSON.
 
     Args:
-        path: of the file.
-        content: objects and lists may be nested in it; every float must be finite.
-        digits: behind the point of every float, however deep it lies; None: all of them.
+        path: where the file goes.
+        content: may contain nested objects and lists; every float must be finite.
+        digits: decimal places of every float at any depth; None keeps all of them.
 
     Raises:
         ValueError: a float is not finite.
@@ -49,8 +48,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in `path`.
 
     Raises:
-        ThawError: the file is missing or holds no JSON object, or a number in it, however deep it
-            lies, is not finite.
+        ThawError: the file is missing or does not hold a JSON object, or a number in it, at any
+            depth, is not finite.
 
     """
     try:
@@ -59,6 +58,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ThawError(f"{path} cannot be read as JSON: {error}. {remedy()}") from error
     if not isinstance(content, dict):
         raise ThawError(f"{path} must hold a JSON object. Received: {content!r}. {remedy()}")
+    # Python's reader accepts NaN and Infinity, which are not JSON.
     for name, value in _floats(content):
         if not math.isfinite(value):
             raise ThawError(f"{path}: {name} must be finite. Received: {value}. {remedy()}")
@@ -66,7 +66,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _floats(value: Any, *keys: str) -> Iterator[tuple[str, float]]:
-    """Yield every float in a JSON value with the keys and positions that lead to it."""
+    """Yield every float in a JSON value with its path of keys and positions."""
     match value:
         case float():
             yield ".".join(keys), value
@@ -79,7 +79,7 @@ def _floats(value: Any, *keys: str) -> Iterator[tuple[str, float]]:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table with one header line; floats are written as they are given."""
+    """Write a table with one header line; floats are not rounded."""
     with atomic_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -90,11 +90,11 @@ def read_csv(path: Path, otherwise: str = "") -> list[dict[str, str]]:
     """Return a table's rows by column name.
 
     Args:
-        path: of the table.
-        otherwise: what to do where it is damaged; `remedy` where nothing else is said.
+        path: the table.
+        otherwise: what the user can do if it is damaged; by default `remedy`.
 
     Raises:
-        ThawError: the file is missing, is not text, or has a line of another length.
+        ThawError: the file is missing, is not text, or a row has too few or too many values.
 
     """
     try:
@@ -105,7 +105,7 @@ def read_csv(path: Path, otherwise: str = "") -> list[dict[str, str]]:
             f"{path} cannot be read as CSV: {error}. {otherwise or remedy()}"
         ) from error
     for number, row in enumerate(rows, 1):
-        if None in row or None in row.values():  # too long, too short
+        if None in row or None in row.values():  # DictReader's marks of a long and of a short row
             raise ThawError(
                 f"{path} must have a value for each column of its header. Received in row "
                 f"{number}: {','.join(map(str, row.values()))}. {otherwise or remedy()}"

@@ -1,6 +1,7 @@
-"""The versions that run, held to the locked ones: dvc.lock and the report name those.
+"""Check that the locked versions run, because dvc.lock and the report name them.
 
-A folder on PYTHONPATH goes before the virtual environment, which itself may be older than the lock.
+Other versions run if PYTHONPATH names a folder with another copy, or if the virtual environment is
+older than the lock.
 """
 
 import os
@@ -20,9 +21,9 @@ DECISIVE = (
     *("h5py", "hdf5plugin", "keras", "numpy", "openvino", "scikit-image", "scikit-learn"),
     *("scipy", "tensorflow", "zstandard"),
 )
-"""What computes results or writes them."""
+"""Packages that compute or write results."""
 DRAWING = ("jinja2", "kiwisolver", "markupsafe", "matplotlib", "pillow")
-"""What the bytes of plots/ and report/ hang on besides."""
+"""Further packages that the bytes of plots/ and report/ depend on."""
 _MODULES = {"pillow": "PIL", "scikit-image": "skimage", "scikit-learn": "sklearn"}
 
 
@@ -45,14 +46,14 @@ def read_lock(root: Path) -> str:
 
 
 def check(stage: str) -> None:
-    """Hold what a stage would import to the versions that are locked.
+    """Check that a stage would import the locked versions.
 
     Raises:
         ThawError: another version, or another copy, would run.
 
     """
     if stage == "download":
-        return  # its files are held to fixed digests
+        return  # fixed digests already check its files
     packages = (*DECISIVE, *DRAWING) if stage == "report" else DECISIVE
     expected = locked(read_lock(ROOT))
     if others := list(_others({name: expected[name] for name in packages})):
@@ -61,12 +62,12 @@ def check(stage: str) -> None:
         raise ThawError(
             "dvc.lock and the report would name versions that did not run:\n  "
             + "\n  ".join(others)
-            + f"\nSay {shell}`make setup`, which installs what is locked into .venv."
+            + f"\nRun {shell}`make setup`, which installs the locked versions into .venv."
         )
 
 
 def _others(expected: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is wrong with each package, if anything is."""
+    """Yield a line for each package whose version is not the locked one."""
     for name, version in expected.items():
         received, where = _received(name)
         if received != version:
@@ -74,13 +75,15 @@ def _others(expected: Mapping[str, str]) -> Iterator[str]:
 
 
 def _received(name: str) -> tuple[str, str]:
-    """Return the version of a package that an import gives, and where that is."""
+    """Return the version of the package that an import would load, and its folder."""
     module = _MODULES.get(name, name)
+    # find_spec locates a module without importing it, which would take seconds.
     spec = find_spec(module)
     if not (spec and spec.origin):
         return "none", ""
     folder = Path(spec.origin).parent
     try:
+        # The metadata may describe another copy than the one that an import would load.
         installed = metadata.distribution(name)
         if folder.resolve() == Path(str(installed.locate_file(module))).resolve():
             return installed.version, f", in {folder}"

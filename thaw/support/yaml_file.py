@@ -1,7 +1,7 @@
-"""YAML files as DVC reads them: YAML 1.2, by ruamel.yaml.
+"""Read YAML files as DVC does: as YAML 1.2, with ruamel.yaml.
 
-Most readers, PyYAML among them, take YAML 1.1. What means two things to the two is refused, so that
-nobody who reads the file, person or program, takes it for something else than DVC does.
+Most other readers, such as PyYAML, expect YAML 1.1. thaw refuses values that the two versions read
+differently, so that every person and program that reads the file sees the same values as DVC.
 """
 
 import re
@@ -18,29 +18,30 @@ from thaw.support.errors import ThawError
 from thaw.support.places import check_input
 
 MOST_REFERENCES = 20
-"""Of the kind `*name`: more of them, merged into each other, make gigabytes of a few lines."""
+"""References such as `*name`. With more of them, a few nested lines can grow to gigabytes."""
 MOST_LEVELS = 50
-"""Of nesting: libyaml's reader crashes the process at some ten thousand."""
+"""Levels of nesting. libyaml crashes the process at about ten thousand."""
 READ_IN_TWO_WAYS = re.compile(
-    r"[-+]?0[0-9_]+"  # 010: 10 in YAML 1.2, octal in 1.1; 08: a number, text
-    r"|[-+]?0o[0-7_]+"  # a number, text
-    r"|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"  # 1:30: text, sixties
-    r"|yes|no|on|off",  # text, truth values
+    r"[-+]?0[0-9_]+"  # 010: ten in YAML 1.2, eight in 1.1; 08: a number in 1.2, text in 1.1
+    r"|[-+]?0o[0-7_]+"  # 0o10: a number in 1.2, text in 1.1
+    r"|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"  # 1:30: text in 1.2, ninety in 1.1
+    r"|yes|no|on|off",  # text in 1.2, a boolean in 1.1
     re.IGNORECASE,
 )
-"""But not 1e-05, a number in YAML 1.2 and text in 1.1: DVC writes rates so."""
+"""1e-05 is a number in YAML 1.2 and text in 1.1, but it must pass: DVC writes such rates."""
 DAMAGED_YAML = (
     *(YAMLError, ValueError, LookupError, TypeError, AttributeError),
     *(ArithmeticError, AssertionError, RecursionError),
 )
-"""What ruamel.yaml raises for text that is no YAML, or a value that is none of its tag."""
+"""What ruamel.yaml raises for text that is not YAML, or for a value that does not fit its tag."""
 
 
 def read_yaml(path: Path) -> Any:
-    """Return what a YAML file holds.
+    """Return the content of a YAML file.
 
     Raises:
-        ThawError: the file cannot be read, or is none that DVC and others read alike.
+        ThawError: the file cannot be read, is not YAML, or holds a value that YAML 1.1 and 1.2 read
+            differently.
 
     """
     try:
@@ -51,17 +52,18 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, name: str) -> Any:
-    """Return what YAML of the name `name` holds.
+    """Return the content of YAML text; error messages call it `name`.
 
     Raises:
-        ThawError: it is none that DVC and others read alike.
+        ThawError: it is not YAML, or holds a value that YAML 1.1 and 1.2 read differently.
 
     """
     try:
         _check_size(text)
         doubtful = list(_read_in_two_ways(YAML(typ="safe").compose(text)))
         content = YAML(typ="safe").load(text)
-        if "\t" in text or "\x85" in text:  # which DVC's reader takes, but not its writer
+        # DVC reads these characters but fails when it writes the file, so try its writer's parser.
+        if "\t" in text or "\x85" in text:
             YAML(typ="rt").load(text)
     except DAMAGED_YAML as error:
         raise ThawError(f"{name} is not YAML: {_said(error)}. Correct the file.") from error
@@ -74,7 +76,7 @@ def parse_yaml(text: str, name: str) -> Any:
 
 
 def _check_size(text: str) -> None:
-    """Refuse what would crash the reader or fill the memory, before anything is built of it.
+    """Refuse text that would crash the reader or fill the memory, before it is built up.
 
     Raises:
         ValueError: there are too many references or levels.
@@ -92,8 +94,9 @@ def _check_size(text: str) -> None:
 
 
 def _read_in_two_ways(root: Node | None) -> Iterator[str]:
-    """Yield a line for each value that means two things: where, what is allowed, what it is."""
+    """Yield a message for each value that YAML 1.1 and 1.2 read differently."""
     for path, node in _scalars(root, (), set()):
+        # Quoted text has a style, and both versions read it as text.
         if not node.style and READ_IN_TWO_WAYS.fullmatch(node.value):
             yield (
                 f"{'.'.join(path)} (line {node.start_mark.line + 1}): must be a decimal number "
@@ -105,7 +108,7 @@ def _read_in_two_ways(root: Node | None) -> Iterator[str]:
 def _scalars(
     node: Node | None, path: tuple[str, ...], seen: set[int]
 ) -> Iterator[tuple[tuple[str, ...], ScalarNode]]:
-    """Yield each scalar once, with the keys and places that lead to it."""
+    """Yield each scalar once, with its path of keys and positions."""
     if node is None or id(node) in seen:
         return
     seen.add(id(node))
@@ -120,7 +123,7 @@ def _scalars(
 
 
 def _said(error: Exception) -> str:
-    """Return an error in one line, with the line of the file where it is known."""
+    """Return an error as one line, with the line number if it is known."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
     return " ".join(str(error).split())
