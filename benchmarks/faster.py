@@ -1,11 +1,11 @@
-"""What each class of thaw.network.faster gains: python -m benchmarks.faster.
+"""Measure how much each class of thaw.network.faster gains: python -m benchmarks.faster.
 
 Writes  benchmarks/faster.md
 
-Each class' stage trains with it, and with the class of Keras' that it replaces, on some of the real
-images, in processes of their own. thaw's own functions do the work. An epoch's time is the
-difference between a training of one epoch and a longer one: so neither tracing nor what a stage
-does before and after counts.
+For each class, a stage is trained with it and with the class of Keras that it replaces. The runs
+use thaw's own functions, some of the real images, and a new process each. The time of an epoch is
+computed from a training of one epoch and a longer one: their difference leaves out tracing and
+everything that a stage does before and after the epochs.
 """
 
 import json
@@ -35,15 +35,15 @@ REPLACED = {
     "L2": keras.regularizers.L2,
 }
 CLASSES = {"train-full": ("Conv2D", "Adam"), "train-frozen": ("Dropout", "L2")}
-"""By the stage that each gains most in."""
+"""The classes, by the stage in which each gains most."""
 IMAGES = {"train-full": 640, "train-frozen": 20_000}
 EPOCHS = {"train-full": 3, "train-frozen": 11}
 WORTH = 1.1
-"""What a class must gain to stay."""
+"""The smallest gain for which a class is worth keeping."""
 
 
 def write_inputs(root: Path, params: Params, stage: str) -> None:
-    """Write what the stage reads: some training images, and splits that cost nothing."""
+    """Write the inputs of the stage: some training images, and very small other splits."""
     counts = {"train": IMAGES[stage], "validation": 20, "test": 20}
     samples = params.samples.model_copy(update=counts)
     splits = make_splits(*fashion_mnist.load(ROOT / paths.RAW), samples)
@@ -60,7 +60,7 @@ def write_inputs(root: Path, params: Params, stage: str) -> None:
 
 
 def train(stage: str, root: Path, params: Params, epochs: int) -> float:
-    """Train on all images of `root`; return the seconds that it took."""
+    """Train on all images in `root`, and return the seconds that this took."""
     changes = {"images": 0, "epochs": epochs}
     begin = time.perf_counter()
     if stage == "train-frozen":
@@ -72,12 +72,12 @@ def train(stage: str, root: Path, params: Params, epochs: int) -> float:
         asked = params.model_copy(update={"train_full": full})
         result = fine_tune(root, TrainFullConfig.of(asked))
     seconds = time.perf_counter() - begin
-    result.checkpoint.clear()
+    result.checkpoint.clear()  # or the next training would resume from it
     return seconds
 
 
 def measure(stage: str, root: Path, without: str) -> dict[str, float]:
-    """Return the seconds of an epoch, with all faster classes or without one."""
+    """Return the seconds of an epoch, with all of the faster classes or without one of them."""
     if without != "nothing":
         setattr(faster, without, REPLACED[without])
     params = load_params(ROOT)
@@ -87,7 +87,7 @@ def measure(stage: str, root: Path, without: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure every class; write the table."""
+    """Measure every class, and write the table."""
     lines = [
         f"`python -m benchmarks.faster` on {machine()}",
         "",
