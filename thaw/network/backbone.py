@@ -65,7 +65,7 @@ def freeze_count(backbone: keras.Model, freeze: int | str) -> int:
     """
     if isinstance(freeze, int):
         return freeze
-    # The last layer of the block, because Keras interleaves the two branches of a residual block.
+    # The last layer of the block counts, whichever branch of the block it belongs to.
     names = [layer.name for layer in backbone.layers[:BACKBONE_LAYERS]]
     return 1 + max(i for i, name in enumerate(names) if name.startswith(f"{freeze}_"))
 

@@ -54,7 +54,12 @@ def describe(image_size: int, value_range: str, head: Head, weights: str) -> Des
 
 
 def save_classifier(folder: Path, model: keras.Model, description: Description) -> None:
-    """Write a classifier and its description to `folder`, completely or not at all."""
+    """Write a classifier and its description to `folder`, completely or not at all.
+
+    Raises:
+        OSError: there is not enough space on disk.
+
+    """
     require_space(folder, 4 * model.count_params())
     with atomic_folder(folder) as scratch:
         model.save_weights(scratch / WEIGHTS_FILE)

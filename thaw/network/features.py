@@ -30,6 +30,7 @@ def write_features(path: Path, model: keras.Model, splits: dict[str, Images], en
         engine: keras or openvino, as in params.yaml.
 
     Raises:
+        OSError: there is not enough space on disk.
         ThawError: features are not finite, or the same for every image.
 
     """

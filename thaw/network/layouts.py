@@ -152,6 +152,7 @@ def _read(file: h5py.File, path: Path, network: keras.Model) -> Layers:
 
 def _keras3(file: h5py.File, network: keras.Model) -> Iterator[Network]:
     """Yield each group, at any depth, that holds layers in the layout of Keras 3."""
+    # A nested model is a group inside that of the outer one, as deep as the models are nested.
     pending: list[h5py.Group] = [file["/"]]
     while pending:
         group = pending.pop()
@@ -202,13 +203,13 @@ def _require_padding(file: h5py.File, path: Path) -> None:
     """Check that an old network pooled with padding, as today's does.
 
     Raises:
-        ThawError: it did not, or the file does not tell.
+        ThawError: it did not, or the file does not say so.
 
     """
     named = attribute(file.get("model_weights", file), "layer_names")
     if "pool1_pad" in named or '"pool1_pad"' in str(file.attrs.get("model_config")):
         return
-    if md5(path) in FIRST_PUBLISHED:  # weights only: these files do not tell
+    if md5(path) in FIRST_PUBLISHED:  # these files do not record the padding
         return
     raise ThawError(
         f"{path} holds ResNet50 as Keras had it before August 2018 (layers res2a_branch2a, ..): it "

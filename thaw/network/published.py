@@ -87,7 +87,8 @@ def _check(path: Path) -> None:
 def _scratch() -> tempfile.TemporaryDirectory[str]:
     """Make a temporary folder for the download.
 
-    It is next to the copy, so that the file can be linked there, or elsewhere if that is read-only.
+    It is next to the copy, so that the file can be linked there. If that place is read-only, it is
+    in the system's folder for temporary files.
     """
     try:
         copy().parent.mkdir(parents=True, exist_ok=True)

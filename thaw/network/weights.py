@@ -55,7 +55,12 @@ def resnet50(size: int, top: bool) -> keras.Model:
 
 
 def save(folder: Path, model: keras.Model, source: Source) -> None:
-    """Write the weights and their source to `folder`, completely or not at all."""
+    """Write the weights and their source to `folder`, completely or not at all.
+
+    Raises:
+        OSError: there is not enough space on disk.
+
+    """
     # Weights are float32. HDF5 crashes the process on a full disk, so check the space first.
     require_space(folder, 4 * model.count_params())
     with atomic_folder(folder) as scratch:

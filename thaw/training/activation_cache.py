@@ -68,6 +68,7 @@ def plan_cache(
         return CachePlan(False, "frozen layers train on batch statistics: their output changes")
     if training.augment.some:
         return CachePlan(False, "images are augmented: the frozen layers' output changes")
+    # The cache is filled by an inference engine, and those compute in float32.
     if backbone.compute_dtype != "float32":
         return CachePlan(False, f"frozen layers compute in {backbone.compute_dtype}")
     # The exact conditions come first; gain and size only matter after them.

@@ -83,6 +83,7 @@ class Batches:
         object. Keep this object alive for as long as the dataset is used.
         """
         weak = weakref.proxy(self)
+        # The first batch tells the shapes and dtypes. Only the size of a batch may vary.
         signature = keras.tree.map_structure(
             lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), self[0]
         )

@@ -35,7 +35,7 @@ LAST, BEST, HISTORY, MANIFEST = FILES = (
     "history.json",
     "SHA256SUMS",
 )
-"""The files of a checkpoint. The manifest lists the digests of the others, like `sha256sum`."""
+"""The files of a checkpoint. The manifest lists the others' digests in `sha256sum` format."""
 STARTS_OVER = "training starts over"
 """The end of the message that training prints when a checkpoint is damaged."""
 NO_FOLDER = "it is not a folder"
@@ -185,9 +185,10 @@ def open_checkpoint(
     put_back(folder / digest)  # if a run was killed between the two renames of its last save
     unfinished = list(folder.glob(f"{SCRATCH}*"))  # of runs that were killed while writing
     others = [path for path in folder.glob("*") if _is_checkpoint(path) and path.name != digest]
+    # The newest stays for whoever tries other params and then goes back to those of that run.
     older = sorted(others, key=lambda path: path.lstat().st_mtime)[:-1]
     for useless in (*unfinished, *older):
-        if not _not_thaws(useless):
+        if not _not_thaws(useless):  # never delete what somebody else put there
             remove_folder(useless)
     return Checkpoint(folder / digest)
 
@@ -230,7 +231,7 @@ def _start_over(place: Path, flaw: str) -> None:
         names = (place.with_name(f"{place.name}-aside-{i}") for i in itertools.count(1))
         aside = next(name for name in names if not os.path.lexists(name))
         place.rename(aside)
-        kept = f"it holds more than thaw wrote, so it was kept as {aside.name}; "
+        kept = f"thaw did not write all of it, so it was kept as {aside.name}; "
     else:
         remove_folder(place)
     print(f"the checkpoint {place} is damaged, {flaw}: {kept}{STARTS_OVER}", flush=True)
