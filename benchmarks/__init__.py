@@ -1,3 +1,3 @@
-"""thaw against the naive way, side by side: see README.md beside this file."""
+"""Benchmarks of thaw against the naive way, side by side. README.md here has the results."""
 
-import thaw  # noqa: F401 - before any library that reads the variables which it settles
+import thaw  # noqa: F401 - sets environment variables, so it comes before libraries that read them

@@ -1,6 +1,6 @@
-"""Run every case, both ways in turn, and print the ratios: python -m benchmarks [--quick].
+"""Measure every case the naive way and thaw's way: python -m benchmarks [--quick].
 
-Writes  benchmarks/results.csv, benchmarks/results.md (the full size only)
+Writes  benchmarks/results.csv, benchmarks/results.md (only at full size, with all cases)
 """
 
 import argparse
@@ -19,7 +19,8 @@ from tools.commands import dvc
 HERE = Path(__file__).parent
 REPETITIONS = {"quick": 1, "full": 2}
 NO_OPS = 10
-"""Runs of a `dvc repro` with nothing to do, whose mean is taken: each is short and uneven."""
+"""How many times `dvc repro` runs with nothing to do. Each run is short and they vary, so the
+mean is reported."""
 CASES = {
     "extraction-32": "features at 32 px: `model.predict`",
     "extraction-224": "features at 224 px: `model.predict`",
@@ -40,24 +41,24 @@ HEADINGS = (
 
 
 class Row(NamedTuple):
-    """One repetition, in seconds."""
+    """The seconds of one repetition."""
 
     case: str
     repetition: int
     naive: float
     waiting: float
-    """Of naive's, those outside of Keras' steps."""
+    """The seconds of `naive` that Keras spent outside its steps."""
     thaw: float
 
     @property
     def figures(self) -> tuple[float, float, float, float, float]:
-        """Return the seconds and how many times as fast thaw is, as it is and if none waited."""
+        """Return the seconds, and how many times as fast thaw is with and without the waiting."""
         bare = self.naive - self.waiting
         return (self.naive, self.waiting, self.thaw, self.naive / self.thaw, bare / self.thaw)
 
 
 def measure_no_op(way: str) -> dict[str, float]:
-    """Time `dvc repro` where nothing changed, here or in a pipeline of as many empty stages."""
+    """Time `dvc repro` with nothing to do: here, or with as many empty stages (naive)."""
     if way != "naive":
         return {"seconds": mean(timed_repro(ROOT) for _ in range(NO_OPS))}
     with tempfile.TemporaryDirectory() as name:
@@ -66,12 +67,12 @@ def measure_no_op(way: str) -> dict[str, float]:
 
 
 def up_to_date() -> bool:
-    """Whether `dvc repro` has nothing to do here."""
+    """Whether `dvc repro` has nothing to do in this project."""
     return dvc("status", "--json", root=ROOT) == "{}"
 
 
 def measured(case: str, size: str) -> Iterator[Row]:
-    """Measure a case, both ways in turn, again and again."""
+    """Yield the repetitions of a case. Each measures the naive way, then thaw's."""
     ours = "openvino" if case.startswith("extraction") else "thaw"
     for repetition in range(REPETITIONS[size]):
         naive, thaw = (
@@ -87,10 +88,10 @@ def measured(case: str, size: str) -> Iterator[Row]:
 
 
 def main() -> None:
-    """Measure all; print a table."""
+    """Measure the cases, print the table of ratios, and write it if all ran at full size."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="less of everything, in 5 minutes")
-    parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}; all where none is named")
+    parser.add_argument("--quick", action="store_true", help="fewer images and epochs: 5 minutes")
+    parser.add_argument("cases", nargs="*", help=f"any of {', '.join(CASES)}; the default is all")
     options = parser.parse_args()
     if unknown := set(options.cases) - set(CASES):
         parser.error(f"no such case. Allowed: {', '.join(CASES)}. Received: {', '.join(unknown)}")
@@ -109,7 +110,7 @@ def main() -> None:
 
 
 def markdown(rows: list[Row], size: str) -> str:
-    """Return the table of ratios."""
+    """Return the table of ratios, and below it the sizes and the machine."""
     lines = [f"| {' | '.join(HEADINGS)} |", "|---" * len(HEADINGS) + "|"]
     for case, what in CASES.items():
         of = [row.figures for row in rows if row.case == case]
@@ -129,7 +130,7 @@ def markdown(rows: list[Row], size: str) -> str:
 
 
 def spread(ratios: Sequence[float]) -> str:
-    """Return the mean, and the range of several."""
+    """Return the mean of the ratios, and their range if there are several."""
     several = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
     return f"{mean(ratios):.2f}{several}"
 

@@ -1,5 +1,6 @@
-"""Measuring in processes of their own, which share no memory, thread pool or compiled graph; and
-what machine that was on.
+"""Runs each measurement in a new process, and describes the machine.
+
+Separate processes share no memory, thread pool or compiled graph.
 """
 
 import json
@@ -14,9 +15,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def run_apart(module: str, *arguments: str) -> dict[str, float]:
-    """Run a module of benchmarks in a new process; return the JSON that it prints last.
+    """Run a module of benchmarks in a new process, and return the JSON on its last line.
 
-    A failure ends this process, too, with what the other one said.
+    If it fails, this process exits too, with the error output of the other one.
     """
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -27,7 +28,7 @@ def run_apart(module: str, *arguments: str) -> dict[str, float]:
 
 
 def machine() -> str:
-    """Say what was measured on."""
+    """Describe the machine and the versions that were measured."""
     return (
         f"{os.cpu_count()} cores, {processor()}, Python {platform.python_version()}, TensorFlow "
         f"{version('tensorflow')}, Keras {version('keras')}, OpenVINO {version('openvino')}."
@@ -35,7 +36,7 @@ def machine() -> str:
 
 
 def processor() -> str:
-    """Return the processor's name."""
+    """Return the name of the processor, or its architecture where Linux does not tell."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,8 +1,8 @@
-"""One measurement, in a process of its own: python -m benchmarks.cases CASE WAY SIZE.
+"""Make one measurement in a new process: python -m benchmarks.cases CASE WAY SIZE.
 
-Prints one line of JSON with the seconds that the work took. Not counted, for either way: imports,
-reading the images, building models, and what the first batch brings with it (tracing, compiling,
-memory). The first stands as `ready_seconds`.
+Prints one line of JSON with the seconds that the work took. For both ways, they leave out imports,
+reading the images, building models, and the extra work of the first batches (tracing, compiling,
+allocating memory). `ready_seconds` is the time of this extra work.
 """
 
 import json
@@ -33,19 +33,19 @@ from thaw.training import activation_cache, batches, fitting
 FROZEN_EPOCHS, PARTIAL_EPOCHS = 50, 10
 PARTIAL_FREEZE = "conv4"
 PREDICT_BATCH = 32
-"""Images in a batch of Keras' `predict`, where nothing else is asked for."""
+"""The default batch size of Keras' `predict`."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured."""
+    """How much work is measured."""
 
     images: int
-    """At 32 px."""
+    """Images at 32 px."""
     large_images: int
-    """At 224 px."""
+    """Images at 224 px."""
     epochs: int
-    """Really run of the naive way's; every one costs the same, so the rest is reckoned."""
+    """Epochs that really run. All cost the same, so the time of the others is extrapolated."""
 
 
 SIZES = {"quick": Size(2_000, 40, 1), "full": Size(10_000, 200, 3)}
@@ -53,19 +53,22 @@ SIZES = {"quick": Size(2_000, 40, 1), "full": Size(10_000, 200, 3)}
 
 @dataclass(frozen=True)
 class Job:
-    """What is measured: `start` makes it ready and is not counted, `work` is."""
+    """A measurement: `start` prepares the work and is not counted; `work` is counted.
+
+    `work` gets what `start` returned. It may return the seconds itself, if some are extrapolated.
+    """
 
     start: Callable[[], Any]
     work: Callable[[Any], dict[str, float] | None]
 
 
 def load(size: int, count: int) -> image_store.Images:
-    """Return the first training images of the pipeline."""
+    """Return the first `count` training images of the pipeline, of `size` pixels a side."""
     return image_store.open_images(ROOT / "data/images", size, "train").first(count)
 
 
 def extract(size: int, way: str, count: int) -> Job:
-    """Images to features: `model.predict` as it comes, or an engine of thaw's."""
+    """Compute features from images: by plain `model.predict`, or by an engine of thaw."""
     some = load(size, count)
     _, model = backbone.feature_model(size, "0-255")
     if way == "naive":
@@ -91,7 +94,7 @@ def extract(size: int, way: str, count: int) -> Job:
 def compiled(
     model: keras.Model, by: type[keras.optimizers.Adam] = Adam, steps_per_execution: int = 1
 ) -> keras.Model:
-    """Compile as thaw does, or with Keras' own Adam."""
+    """Compile `model` as thaw does, or with Keras' own Adam, and return it."""
     model.compile(
         by(3e-4),
         "sparse_categorical_crossentropy",
@@ -104,7 +107,8 @@ def compiled(
 def network(
     params: Params, freeze: int | str, *, plain: bool
 ) -> tuple[keras.Model, keras.Model, int]:
-    """Return backbone, as it comes or as thaw trains it, head, and how many layers are frozen."""
+    """Return the backbone (plain or as thaw trains it), head, and number of frozen layers."""
+    # Random weights: their values do not change the time.
     base, head = backbone.feature_model(32, "0-255")[0], heads.build_head(params.head, seed=0)
     base = base if plain else backbone.for_training(base)
     count = backbone.freeze_count(base, freeze)
@@ -113,16 +117,16 @@ def network(
 
 
 def warm_up_count(count: int, batch: int) -> int:
-    """Return how many images bring every size of batch that `count` images do."""
+    """Return how many images give every batch size that occurs with `count` images."""
     return min(count, batch + count % batch)
 
 
 def naive_fit(
     params: Params, freeze: int | str, count: int, batch: int, epochs: int, every_epoch: int
 ) -> Job:
-    """Plain Keras: arrays in memory, `fit` on the whole network with its first layers frozen.
+    """Measure plain Keras: arrays in memory, and `fit` on the whole network with frozen layers.
 
-    `epochs` are run, `every_epoch` reckoned.
+    It runs `epochs` epochs, and extrapolates the time to `every_epoch` epochs.
     """
     base, head, _ = network(params, freeze, plain=True)
     model = compiled(backbone.image_model(base, 32, "0-255", head), keras.optimizers.Adam)
@@ -138,7 +142,7 @@ def naive_fit(
 
 
 def frozen(way: str, count: int, epochs: int) -> Job:
-    """A head on a frozen backbone, `FROZEN_EPOCHS` epochs."""
+    """Train a head on the frozen backbone for `FROZEN_EPOCHS` epochs."""
     params = load_params(ROOT)
     batch = params.train_frozen.batch_size
     if way == "naive":
@@ -163,7 +167,7 @@ def frozen(way: str, count: int, epochs: int) -> Job:
 
 
 def partial(way: str, count: int, epochs: int) -> Job:
-    """The backbone above `PARTIAL_FREEZE` and the head, `PARTIAL_EPOCHS` epochs."""
+    """Train the head and the backbone above `PARTIAL_FREEZE` for `PARTIAL_EPOCHS` epochs."""
     params = load_params(ROOT)
     batch = params.train_partial.batch_size
     if way == "naive":
@@ -178,6 +182,7 @@ def partial(way: str, count: int, epochs: int) -> Job:
             readers = activation_cache.cached(
                 Path(name), prefix, 32, "0-255", {"train": part}, params.engine
             )
+            # The clock starts after the cache is filled: `work` extrapolates only the epochs.
             begin = time.perf_counter()
             each = batches.Batches(readers["train"], part.labels, batch, 0)
             model.fit(each.to_dataset(), epochs=run_epochs, shuffle=False, verbose=0)
@@ -193,7 +198,7 @@ def partial(way: str, count: int, epochs: int) -> Job:
 
 
 class Watched(batches.Batches):
-    """Batches that know how long they took to make."""
+    """Batches that measure the time that making them takes."""
 
     seconds = 0.0
 
@@ -205,7 +210,7 @@ class Watched(batches.Batches):
 
 
 def full(way: str, count: int, _: int) -> Job:
-    """Everything thawed, one epoch."""
+    """Train the whole network for one epoch, on half the images."""
     params = load_params(ROOT)
     count, batch = count // 2, params.train_full.batch_size
     if way == "naive":
@@ -227,7 +232,10 @@ def full(way: str, count: int, _: int) -> Job:
 
 
 def preprocess(way: str, count: int, _: int) -> Job:
-    """Gray 28x28 to RGB 32 and 224: image by image in memory, or thaw's stage, files included."""
+    """Resize gray 28x28 images to RGB 32 and 224.
+
+    The naive way resizes image by image in memory. thaw's stage writes its files too.
+    """
     gray = fashion_mnist.load(ROOT / "data/raw")[0]
 
     def loop(how_many: int) -> None:
@@ -247,7 +255,7 @@ def preprocess(way: str, count: int, _: int) -> Job:
 
 
 def notebook_resize(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Resize one image as the notebook did, and keep it as thaw does."""
+    """Resize one image as the notebook did, and round it to uint8 as thaw does."""
     rgb = np.stack([image] * 3, axis=-1)
     small = resize(rgb, (32, 32), order=1, mode="constant", preserve_range=True)
     large = resize(small, (224, 224), order=1, mode="constant", preserve_range=True)
@@ -255,14 +263,14 @@ def notebook_resize(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArra
 
 
 def reckoned(work: Callable[[], Any], factor: float) -> dict[str, float]:
-    """Do part of the work; return what all of it would take."""
+    """Time a part of the work; return the seconds that `factor` times as much would take."""
     begin = time.perf_counter()
     work()
     return {"seconds": (time.perf_counter() - begin) * factor}
 
 
 class InSteps(keras.callbacks.Callback):
-    """Knows how long Keras was in its steps, which fetch their batches themselves."""
+    """Measures the time that Keras spends in its steps, which fetch their own batches."""
 
     seconds = 0.0
 
@@ -271,16 +279,20 @@ class InSteps(keras.callbacks.Callback):
         self.seconds -= time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Stop it."""
+        """Stop the clock."""
         self.seconds += time.perf_counter()
 
+    # Keras calls other methods in `predict`.
     on_predict_batch_begin, on_predict_batch_end = on_train_batch_begin, on_train_batch_end
 
 
 def plain_keras(call: Callable[..., Any], factor: float, **arguments: Any) -> dict[str, float]:
-    """Do part of the work by Keras' `fit` or `predict`; return what all of it would take.
+    """Time a call of Keras' `fit` or `predict`, and extrapolate by `factor`.
 
-    `waiting_seconds` are those outside its steps: README.md says what it waits for.
+    Returns:
+        `seconds` is the whole time, and `waiting_seconds` the time outside the steps. README.md
+        explains what Keras waits for.
+
     """
     steps = InSteps()
     all_of_it = reckoned(lambda: call(**arguments, verbose=0, callbacks=[steps]), factor)
@@ -288,7 +300,7 @@ def plain_keras(call: Callable[..., Any], factor: float, **arguments: Any) -> di
 
 
 def job(case: str, way: str, size: Size) -> Job:
-    """Return a case's job."""
+    """Return the job of a case, the naive way or thaw's."""
     if case.startswith("extraction"):
         side = int(case.rsplit("-", 1)[1])
         return extract(side, way, size.images if side == image_store.SMALL else size.large_images)
@@ -297,7 +309,7 @@ def job(case: str, way: str, size: Size) -> Job:
 
 
 def main(case: str, way: str, size: str) -> None:
-    """Measure and print."""
+    """Make one measurement, and print it as JSON."""
     set_up(load_params(ROOT).threads)
     measured = job(case, way, SIZES[size])
     begin = time.perf_counter()

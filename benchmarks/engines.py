@@ -1,14 +1,20 @@
-"""Which engine, which batch: python -m benchmarks.engines.
+"""Compare inference engines and batch sizes: python -m benchmarks.engines.
 
 Writes  benchmarks/engines.md
 
-Measures images/s, best of three passes; how far the features are from Keras' (the largest distance
-of an image's, as a share of its length); and the convolutions' arithmetic a second, as a share of
-that of TensorFlow's product of two large matrices, the best of all those measured beside them:
-how near the processor's limit the engine is. Engines: predict (Keras' `predict`), keras
-(`predict_on_batch`), tensorflow (its graph, variables folded into constants), onnxruntime (needs
-`pip install --no-deps onnxruntime onnx tf2onnx`, and is left out without), openvino, and
-openvino-streams, a batch for every thread at a time. Each is measured in a process of its own,
+For each engine and batch size it measures:
+
+- images/s, the best of three passes;
+- how far the features are from Keras': the largest distance between an image's two feature vectors,
+  as a share of their length;
+- the arithmetic of the convolutions per second, as a share of what TensorFlow reaches in one
+  product of two large matrices (the best of all runs), which shows how close the engine is to the
+  processor's limit.
+
+The engines are predict (Keras' `predict`), keras (`predict_on_batch`), tensorflow (its graph, with
+variables folded into constants), onnxruntime (left out unless `pip install --no-deps onnxruntime
+onnx tf2onnx` has installed it), openvino (all threads on one batch) and openvino-streams (a batch
+for each thread). Each measurement runs in a new process:
 `python -m benchmarks.engines SIDE ENGINE BATCH`.
 """
 
@@ -51,16 +57,16 @@ SWEEP = {
         "openvino-streams": (1, 2, 4),
     },
 }
-"""Batches by side and engine."""
+"""The batch sizes to measure, by side of the images and engine."""
 MATRIX = 4096
-"""Side of the matrices whose product shows what the processor can do."""
+"""Side of the two square matrices whose product shows the processor's limit."""
 ONNX = ("onnxruntime", "onnx", "tf2onnx")
-"""What ONNX Runtime and Keras' export for it need."""
+"""Packages that ONNX Runtime and Keras' export to it need."""
 Run = Callable[[NDArray[np.uint8]], Any]
 
 
 def folded(model: keras.Model) -> Run:
-    """TensorFlow's graph with its variables folded into constants."""
+    """Return a runner of TensorFlow's graph, with its variables folded into constants."""
     shape = (None, *model.input_shape[1:])
     traced = tf.function(lambda x: model(x, training=False))
     concrete = traced.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
@@ -69,9 +75,10 @@ def folded(model: keras.Model) -> Run:
 
 
 def onnxruntime(base: keras.Model) -> Run:
-    """ONNX Runtime on Keras' own export of the backbone.
+    """Return a runner of ONNX Runtime on Keras' own export of the backbone.
 
-    NumPy preprocesses: tf2onnx 1.17 makes a graph of the colours' reversal that does not load.
+    NumPy preprocesses the images, because tf2onnx 1.17 turns the reversal of the colours into a
+    graph that does not load.
     """
     import onnxruntime as ort
 
@@ -86,7 +93,10 @@ def onnxruntime(base: keras.Model) -> Run:
 
 
 def runner(base: keras.Model, model: keras.Model, engine: str, batch: int) -> Run:
-    """Return what computes features by `engine`; `model` preprocesses before `base`."""
+    """Return a function from images to features by `engine`.
+
+    `model` takes raw images, and `base` preprocessed ones.
+    """
     makers: dict[str, Callable[[], Run]] = {
         "predict": lambda: lambda images: model.predict(images, batch_size=batch, verbose=0),
         "keras": lambda: model.predict_on_batch,
@@ -99,12 +109,12 @@ def runner(base: keras.Model, model: keras.Model, engine: str, batch: int) -> Ru
 
 
 def first(outputs: Any) -> NDArray[np.float32]:
-    """Return the one output, which some engines put into a tuple."""
+    """Return the only output. Some engines wrap it in a tuple."""
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
 def product_speed() -> float:
-    """Return the arithmetic a second, in 10^9, of one large float32 product, at best."""
+    """Return the speed of one large float32 product: 10^9 operations/s, the best of five."""
     matrix = tf.random.stateless_uniform((MATRIX, MATRIX), (0, 1))
     best = 0.0
     for _ in range(5):
@@ -115,7 +125,10 @@ def product_speed() -> float:
 
 
 def measure(side: int, engine: str, batch: int) -> dict[str, float]:
-    """Return images/s, how far features are from Keras', arithmetic a second and a product's."""
+    """Return images/s, the distance from Keras' features, and the speeds of engine and product.
+
+    Both speeds are in 10^9 multiplications and additions per second.
+    """
     threads = load_params(ROOT).threads
     set_up(threads)
     product = product_speed()
@@ -123,7 +136,7 @@ def measure(side: int, engine: str, batch: int) -> dict[str, float]:
     images = load(side, 4096 if side == 32 else 64).batch(slice(None))
     run = runner(base, model, engine, batch)
     step = {"predict": len(images), "openvino-streams": threads * batch}.get(engine, batch)
-    run(images[:step])
+    run(images[:step])  # the first call compiles
     best = 0.0
     for _ in range(3):
         begin = time.perf_counter()
@@ -143,7 +156,7 @@ def measure(side: int, engine: str, batch: int) -> dict[str, float]:
 
 
 def sweep() -> Iterator[tuple[int, str, int]]:
-    """Yield side, engine and batch of every measurement."""
+    """Yield the side, engine and batch size of every measurement."""
     for side, engines in SWEEP.items():
         for engine, batches in engines.items():
             if engine != "onnxruntime" or all(map(importlib.util.find_spec, ONNX)):
@@ -151,7 +164,7 @@ def sweep() -> Iterator[tuple[int, str, int]]:
 
 
 def markdown(found: dict[tuple[int, str, int], dict[str, float]]) -> str:
-    """Return the table of what `measure` gave."""
+    """Return the table of the results of `measure`."""
     product = max(each["product"] for each in found.values())
     lines = [
         "| side | engine | batch | images/s | times `predict` | of a product's speed | off by |",
@@ -169,7 +182,7 @@ def markdown(found: dict[tuple[int, str, int], dict[str, float]]) -> str:
 
 
 def main() -> None:
-    """Measure all; write the table."""
+    """Measure every engine and batch size, and write the table."""
     found = {}
     for side, engine, batch in sweep():
         found[side, engine, batch] = run_apart("engines", str(side), engine, str(batch))

@@ -1,10 +1,11 @@
-"""How much memory each stage takes at 224 px: python -m benchmarks.memory.
+"""Measure the memory that each stage takes at 224 px: python -m benchmarks.memory.
 
 Writes  benchmarks/memory.md
 
-preprocess runs on all images, train-frozen on all features, which it holds; the others, which
-would compute for hours, on some: they read images and write features batch by batch. Each runs in a
-process of its own, in a scratch folder.
+preprocess runs on all images, and train-frozen on all features, which it keeps in memory. The other
+stages would take hours, so they run on some of the images. Their memory hardly depends on how many
+there are, since they read images and write features batch by batch. Each stage runs in a new
+process, in a temporary folder.
 """
 
 import subprocess
@@ -19,12 +20,13 @@ from benchmarks.apart import ROOT, machine
 from thaw.support.yaml_file import read_yaml
 
 SOME = {"train": 600, "validation": 100, "test": 200}
-"""Images, where all would take hours."""
+"""Images of each split, for the stages that would take hours on all of them."""
 BEFORE = ("preprocess", "baseline", "features", "train_full", "train_partial", "diagnose")
+"""The stages that run on some images, in the order of the pipeline."""
 
 
 def few_images(params: dict[str, Any]) -> dict[str, Any]:
-    """Return params for 224 px, some images and one epoch."""
+    """Return a copy of the params for 224 px, with few images and one epoch."""
     trained = {"images": 64, "epochs": 1}
     return params | {
         "image_size": 224,
@@ -37,7 +39,7 @@ def few_images(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def peak(stage: str, folder: Path, params: dict[str, Any]) -> float:
-    """Run a stage; return its peak resident memory, GB."""
+    """Run a stage in `folder`, and return its peak resident memory, 10^9 bytes."""
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     program = (
         f"import resource, stages.{stage} as stage; stage.main(); "
@@ -47,11 +49,11 @@ def peak(stage: str, folder: Path, params: dict[str, Any]) -> float:
     ended = subprocess.run(
         command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, check=True, stdout=-1, text=True
     )
-    return int(ended.stdout.splitlines()[-1]) * 1024 / 1e9
+    return int(ended.stdout.splitlines()[-1]) * 1024 / 1e9  # Linux reports KiB
 
 
 def main() -> None:
-    """Measure every stage; write the table."""
+    """Measure every stage, and write the table."""
     everything = read_yaml(ROOT / "params.yaml")
     few = few_images(everything)
     lines = ["| stage, at 224 px | images | batch | peak memory |", "|---|---|---|---|"]
@@ -71,6 +73,7 @@ def main() -> None:
         some = str(sum(SOME.values()))
         for stage in BEFORE:
             add(stage, some, few)
+        # The project's own features of all images: their width is the same for every image size.
         extracted = folder / "data/features/features.h5"
         extracted.unlink()
         extracted.symlink_to(ROOT / "data/features/features.h5")

@@ -1,10 +1,11 @@
-"""What an idle `dvc repro` spends its time on: python -m benchmarks.overhead.
+"""Find out what an idle `dvc repro` spends its time on: python -m benchmarks.overhead.
 
 Writes  benchmarks/overhead.md
 
-Pipelines of as many stages as thaw's, whose commands do next to nothing, in folders of their own:
-empty ones, then thaw's own stages with part of what dvc.yaml says about them. All in turn, `ROUNDS`
-times, there and back; the median of the seconds, and of the ratio to the empty ones' of that round.
+It compares pipelines that have as many stages as thaw's, but whose commands do next to nothing:
+first empty stages, then thaw's stages with some of their entries in dvc.yaml. Each pipeline has its
+own folder. They run in turn, `ROUNDS` times, and every second round in reverse order. The results
+are the median time, and the median of the ratios to the empty stages in the same round.
 """
 
 import tempfile
@@ -22,24 +23,24 @@ from tools.commands import dvc
 
 ROUNDS = 20
 Stage = dict[str, Any]
-"""One of dvc.yaml's."""
+"""A stage as dvc.yaml describes it."""
 
 
 def timed_repro(root: Path) -> float:
-    """Return the seconds that `dvc repro` takes."""
+    """Return the seconds that `dvc repro` takes in `root`."""
     begin = time.perf_counter()
     dvc("repro", "--quiet", root=root)
     return time.perf_counter() - begin
 
 
 def own_stages() -> dict[str, Stage]:
-    """Return thaw's stages, as dvc.yaml has them."""
+    """Return thaw's stages from dvc.yaml, by name."""
     stages: dict[str, Stage] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     return stages
 
 
 def empty_stages() -> dict[str, Stage]:
-    """Return as many as thaw's, each with one dep and one out."""
+    """Return as many stages as thaw has, each with one dep and one out."""
     return {
         f"s{i}": {"cmd": f"echo {i} > {i}", "deps": ["input"], "outs": [str(i)]}
         for i in range(len(own_stages()))
@@ -47,7 +48,7 @@ def empty_stages() -> dict[str, Stage]:
 
 
 def outs(stage: Stage) -> list[str]:
-    """Return the paths that a stage writes."""
+    """Return the paths of a stage's outs, metrics and plots."""
     found = [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
     return [out if isinstance(out, str) else next(iter(out)) for out in found]
 
@@ -69,12 +70,12 @@ def without_params(stage: Stage) -> Stage:
 
 
 def on_the_folder(stage: Stage) -> Stage:
-    """Return the same stage with one dep on all of thaw/ for those on modules."""
+    """Return the same stage with one dep on all of thaw/ instead of those on modules."""
     return stage | {"deps": [*without_modules(stage)["deps"], "thaw"]}
 
 
 def each(*changes: Callable[[Stage], Stage]) -> dict[str, Stage]:
-    """Return thaw's stages, changed one after another."""
+    """Return thaw's stages after applying the changes to each, one after another."""
     stages = own_stages()
     for change in changes:
         stages = {name: change(stage) for name, stage in stages.items()}
@@ -82,7 +83,7 @@ def each(*changes: Callable[[Stage], Stage]) -> dict[str, Stage]:
 
 
 def pipelines() -> dict[str, dict[str, Stage]]:
-    """Return what is compared, by what the table calls it; the empty one first."""
+    """Return the pipelines to compare, by their name in the table; the empty one comes first."""
     return {
         "empty ones": empty_stages(),
         "thaw's, without params and deps on modules": each(idle, without_params, without_modules),
@@ -96,7 +97,8 @@ def pipelines() -> dict[str, dict[str, Stage]]:
 def build(root: Path, stages: dict[str, Stage]) -> None:
     """Make a DVC project of `stages` in an empty folder, and run it once.
 
-    It has thaw's files and settings, or for `empty_stages` those that `dvc init` makes.
+    The project has thaw's files and DVC settings, except for `empty_stages`, which has only what
+    `dvc init` makes.
     """
     project = Project(root)
     if stages == empty_stages():
@@ -112,7 +114,7 @@ def build(root: Path, stages: dict[str, Stage]) -> None:
 
 
 def main() -> None:
-    """Measure; write the table."""
+    """Measure all pipelines, and write the table."""
     rounds = []
     with tempfile.TemporaryDirectory() as name:
         folders = {what: Path(name, str(i)) for i, what in enumerate(pipelines())}
@@ -120,6 +122,7 @@ def main() -> None:
             folders[what].mkdir()
             build(folders[what], stages)
         for i in range(ROUNDS):
+            # Both directions, so that a slow drift of the machine affects all alike.
             order = list(folders)[:: -1 if i % 2 else 1]
             rounds.append({what: timed_repro(folders[what]) for what in order})
     table = markdown(rounds)
@@ -128,7 +131,7 @@ def main() -> None:
 
 
 def markdown(rounds: list[dict[str, float]]) -> str:
-    """Return the table of the seconds that each pipeline took in each round."""
+    """Return the table of medians, from the seconds of each pipeline in each round."""
     empty = next(iter(rounds[0]))
     lines = ["| stages | `dvc repro` | times the empty ones |", "|---|---|---|"]
     for what in rounds[0]:

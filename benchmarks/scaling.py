@@ -1,10 +1,11 @@
-"""How cost grows with the number of images: python -m benchmarks.scaling.
+"""Measure how the cost grows with the number of images: python -m benchmarks.scaling.
 
 Writes  benchmarks/scaling.csv, benchmarks/scaling.png, benchmarks/scaling.md
 
-Features and frozen training as the stages do them, each number of images in a process of its own:
-seconds, peak memory, bytes on disk; and what ImageNet's 1.2 million images would take by that.
-`python -m benchmarks.scaling COUNT SIDE` measures one number of images.
+For each number of images, a new process computes features and trains a head on them, as the stages
+do. It measures the seconds, the peak memory and the space on disk. From these, the cost for
+ImageNet's 1.2 million images is estimated. `python -m benchmarks.scaling COUNT SIDE` measures one
+number of images.
 """
 
 import json
@@ -22,14 +23,16 @@ from thaw.support.tables import write_csv
 HERE = Path(__file__).parent
 COUNTS = (1_000, 4_000, 16_000, 60_000)
 LARGE_COUNT = 1_000
-"""Images of 224 px that are measured."""
+"""How many images of 224 px are measured."""
 IMAGENET = 1_200_000
+"""Training images of ImageNet, rounded."""
 EPOCHS = 20
 COLUMNS = ("images", "features_seconds", "training_seconds", "peak_gb", "disk_gb")
 
 
 def measure(count: int, side: int) -> dict[str, float]:
-    """Extract features of `count` images, write them, fit a head on them."""
+    """Write the features of `count` images and fit a head on them; return the `COLUMNS`."""
+    # Imported here, because the process that starts the measurements needs none of this.
     import numpy as np
 
     from thaw.config.load import load_params
@@ -61,13 +64,20 @@ def measure(count: int, side: int) -> dict[str, float]:
         fitting.fit(head, each, first, settings, kept, steps_per_execution=fitting.HEAD_STEPS)
         trained = time.perf_counter()
         disk = (folder / "features.h5").stat().st_size
+    # Linux reports KiB.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     figures = (count, extracted - begin, trained - extracted, peak / 1e9, disk / 1e9)
     return dict(zip(COLUMNS, figures, strict=True))
 
 
 def reckoned_imagenet(rows: list[dict[str, float]], large: dict[str, float]) -> str:
-    """Say what `IMAGENET` images of 224 px would take, by the largest of 32 px and some of 224."""
+    """Return a sentence on the estimated cost of `IMAGENET` images of 224 px.
+
+    Args:
+        rows: the results at 32 px, whose last two give the memory for each further image.
+        large: the result at 224 px, which gives the time of the features.
+
+    """
     before, most = rows[-2:]
     times = IMAGENET / most["images"]
     per_image = (most["peak_gb"] - before["peak_gb"]) / (most["images"] - before["images"])
@@ -83,7 +93,7 @@ def reckoned_imagenet(rows: list[dict[str, float]], large: dict[str, float]) -> 
 
 
 def main() -> None:
-    """Measure every size; write the table, the figure and what follows."""
+    """Measure every number of images, and write the table, the figure and the estimate."""
     rows = []
     for count in COUNTS:
         rows.append(run_apart("scaling", str(count), "32"))

@@ -1,7 +1,7 @@
-"""Stage features: every image through the frozen ResNet50, once.
+"""Stage features: run every image through the frozen ResNet50 once.
 
 Reads   data/images/    images (n, side, side, 3) uint8
-        data/weights/
+        data/weights/   resnet50.weights.h5, source.json
 Writes  data/features/  features.h5: features (n, 2048) float32, labels (n,) int64
 """
 
@@ -18,7 +18,7 @@ from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:
-    """Run the stage in `root`."""
+    """Run the stage in the project's folder `root`; return a summary for the log."""
     config = FeaturesConfig.load(root)
     set_up(config.threads)
     backbone, model = feature_model(config.image_size, config.value_range)

@@ -1,4 +1,4 @@
-"""Stage train-frozen: a classifier head on cached ResNet50 features.
+"""Stage train-frozen: train a classifier head on cached ResNet50 features.
 
 Reads   data/features/  features (n, 2048) float32, labels (n,) int64
         data/weights/
@@ -17,7 +17,7 @@ from thaw.training.result import each_seed
 
 
 def main(root: Path = Path()) -> str:
-    """Run the stage in `root`."""
+    """Run the stage in the project's folder `root`; return a summary for the log."""
     config = TrainFrozenConfig.load(root)
     set_up(config.threads)
     results = each_seed(partial(train_frozen, root), config, config.train_frozen.seeds)

@@ -1,4 +1,4 @@
-"""Stage train-full: all of ResNet50 and the head, end to end, by default on few images.
+"""Stage train-full: train all of ResNet50 and the head, by default on a few images.
 
 Reads   data/images/  data/weights/
 Writes  data/models/full/  metrics/full.json  data/results/full/
@@ -16,7 +16,7 @@ from thaw.training.result import each_seed
 
 
 def main(root: Path = Path()) -> str:
-    """Run the stage in `root`."""
+    """Run the stage in the project's folder `root`; return a summary for the log."""
     config = TrainFullConfig.load(root)
     set_up(config.threads, config.precision)
     results = each_seed(partial(fine_tune, root), config, config.train_full.seeds)

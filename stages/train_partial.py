@@ -1,4 +1,4 @@
-"""Stage train-partial: the first layers of ResNet50 frozen, the rest and the head trained.
+"""Stage train-partial: freeze the first layers of ResNet50, train the rest and the head.
 
 Reads   data/images/  data/weights/
 Writes  data/models/partial/  metrics/partial.json  data/results/partial/
@@ -16,7 +16,7 @@ from thaw.training.result import each_seed
 
 
 def main(root: Path = Path()) -> str:
-    """Run the stage in `root`."""
+    """Run the stage in the project's folder `root`; return a summary for the log."""
     config = TrainPartialConfig.load(root)
     set_up(config.threads, config.precision)
     results = each_seed(partial(fine_tune, root), config, config.train_partial.seeds)

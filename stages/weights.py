@@ -1,4 +1,4 @@
-"""Stage weights: ResNet50's weights from where config.yaml says.
+"""Stage weights: get ResNet50's weights from the source that params.yaml names.
 
 Writes  data/weights/  resnet50.weights.h5, source.json
 """
@@ -13,7 +13,7 @@ from thaw.support.stage import run
 
 
 def main(root: Path = Path()) -> str:
-    """Run the stage in `root`."""
+    """Run the stage in the project's folder `root`; return a summary for the log."""
     config = WeightsConfig.load(root)
     set_up(config.threads)
     model, source = sources.obtain(config.weights, root, config.seed)

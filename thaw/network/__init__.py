@@ -1,1 +1,1 @@
-"""ResNet50: weights, freezing, the head, inference engines, features."""
+"""ResNet50: its weights, freezing, the head, the inference engines and the features."""

@@ -1,4 +1,4 @@
-"""ResNet50 without its top: input range, freezing, and how its layers compute in training."""
+"""ResNet50 without its top: the input range, freezing, and how its layers train."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,12 @@ from thaw.network.weights import resnet50
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation that, when frozen, still trains on the statistics of the batch.
+    """Batch normalisation that uses the statistics of the batch in training, even when frozen.
 
-    So did Keras 2.1.3 to 2.3.1 (keras issue 9965): in training a frozen layer normalised with the
-    moments of the batch, in inference with its stored ones, which it no longer updated. Keras 3
-    uses the stored ones in both. Named like Keras' own, since files of weights name layers by their
-    class.
+    Keras 2.1.3 to 2.3.1 behaved this way (keras issue 9965): a frozen layer normalised with the
+    moments of the batch in training and with its stored moments in inference, and it no longer
+    updated the stored ones. Keras 3 uses the stored moments in both. The class has the same name
+    as Keras' own because weight files name layers by their class.
     """
 
     def call(
@@ -25,12 +25,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         training: bool | None = None,
         mask: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
-        """Normalise `inputs` over all axes but the channels'."""
+        """Normalise `inputs`, of any shape, over every axis except the channel axis."""
         if not training or self.trainable:
             return super().call(inputs, training=training, mask=mask)
         axis = self.axis % len(inputs.shape)
         reduced = [i for i in range(len(inputs.shape)) if i != axis]
-        exact = ops.cast(inputs, "float32")  # as Keras does: half precision overflows in moments
+        exact = ops.cast(inputs, "float32")  # as in Keras: the moments overflow in half precision
         mean, variance = ops.moments(exact, axes=reduced)
         outputs = ops.batch_normalization(
             exact, mean, variance, axis, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
@@ -39,54 +39,62 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 def for_training(network: keras.Model) -> keras.Model:
-    """Return a copy of `network`, weights included, with the faster convolutions."""
+    """Return a copy of `network` that has the same weights and the faster convolutions."""
     return _copy(network, {keras.layers.Conv2D: faster.Conv2D})
 
 
 def _copy(network: keras.Model, kinds: Mapping[type, type[keras.layers.Layer]]) -> keras.Model:
-    """Return `network` with its weights, the layers of some kinds replaced by others."""
+    """Return a copy of `network` with the same weights and some layer classes replaced."""
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+        # The exact type, not isinstance: a subclass may compute something else.
         kind = kinds.get(type(layer), type(layer))
         return kind.from_config(layer.get_config())
 
     copy = keras.models.clone_model(network, clone_function=replace)
+    # clone_model copies the structure only.
     copy.set_weights(network.get_weights())
     return copy
 
 
 def freeze_count(backbone: keras.Model, freeze: int | str) -> int:
-    """Return how many of the first layers `freeze` names: a count, or a block through its end."""
+    """Return how many of the first layers to freeze.
+
+    `freeze` is either that number, or the name of a stage or block (conv4, conv4_block3) through
+    whose last layer everything is frozen.
+    """
     if isinstance(freeze, int):
         return freeze
+    # The last layer of the block counts, whichever branch of the block it belongs to.
     names = [layer.name for layer in backbone.layers[:BACKBONE_LAYERS]]
     return 1 + max(i for i, name in enumerate(names) if name.startswith(f"{freeze}_"))
 
 
 def frozen_through(backbone: keras.Model, count: int) -> str:
-    """Return the stage of ResNet50 in which its first `count` layers end: conv1 .., or none."""
+    """Return the stage in which the first `count` layers end: conv1 to conv5, or none."""
     stages = [layer.name for layer in backbone.layers[:count] if layer.name.startswith("conv")]
     return stages[-1].partition("_")[0] if stages else "none"
 
 
 def freeze_first(backbone: keras.Model, count: int) -> None:
-    """Freeze `layers[:count]` and thaw the rest."""
+    """Freeze the layers before index `count` and make all others trainable."""
     for i, layer in enumerate(backbone.layers):
         layer.trainable = i >= count
 
 
 def split_at(backbone: keras.Model, count: int) -> tuple[keras.Model, keras.Model]:
-    """Cut in front of `layers[count]`; both parts share the backbone's layers.
+    """Cut the backbone in front of `layers[count]` into two models that share its layers.
 
     Returns:
-        The first from the backbone's input to every tensor that crosses the cut (two inside a
-        residual block), and the second from those to its output.
+        A model from the backbone's input to every tensor that crosses the cut, and a model from
+        those tensors to the backbone's output. Two tensors cross a cut inside a residual block.
 
     """
     before = {id(layer.output): layer.output for layer in backbone.layers[:count]}
     taken = [
         tensor for layer in backbone.layers[count:] for tensor in keras.tree.flatten(layer.input)
     ]
+    # A tensor may feed several layers. A dict drops the repeats and keeps the order.
     crossing = list({id(t): t for t in taken if id(t) in before}.values()) or [backbone.input]
     return (
         keras.Model(backbone.input, crossing, name="prefix"),
@@ -95,16 +103,16 @@ def split_at(backbone: keras.Model, count: int) -> tuple[keras.Model, keras.Mode
 
 
 def set_batch_norm_momentum(backbone: keras.Model, momentum: float) -> None:
-    """Set how much of the running statistics each training step keeps."""
+    """Set the share of the moving statistics (0 to 1) that each training step keeps."""
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = momentum
 
 
 def with_batch_statistics(backbone: keras.Model) -> keras.Model:
-    """Return a copy whose frozen batch normalisation trains as in Keras 2.1.3 to 2.3.1.
+    """Return a copy in which frozen batch normalisation trains as it did in Keras 2.1.3 to 2.3.1.
 
-    The copy has the same weights, and each of its layers is frozen where the original's is.
+    The copy has the same weights and the same frozen layers as `backbone`.
     """
     copy = _copy(backbone, {keras.layers.BatchNormalization: BatchNormalization})
     for layer, original in zip(copy.layers, backbone.layers, strict=True):
@@ -113,14 +121,14 @@ def with_batch_statistics(backbone: keras.Model) -> keras.Model:
 
 
 def preprocess(images: keras.KerasTensor, value_range: str) -> keras.KerasTensor:
-    """Turn RGB images in 0..255 into ResNet50's input: BGR less ImageNet's mean colour.
+    """Turn RGB images in 0..255 into ResNet50's input: BGR minus ImageNet's mean colour.
 
-    `value_range` unit repeats the notebooks' mistake: images scaled to [0, 1], from which the
-    means, meant for 0..255, are subtracted all the same.
+    The `value_range` 0-1 repeats the notebooks' mistake: it scales the images to [0, 1] and then
+    subtracts the means that belong to 0..255.
 
     Args:
         images: (n, size, size, 3), any dtype.
-        value_range: byte or unit.
+        value_range: 0-255 or 0-1.
 
     Returns:
         (n, size, size, 3) float32.
@@ -135,7 +143,10 @@ def preprocess(images: keras.KerasTensor, value_range: str) -> keras.KerasTensor
 def image_model(
     network: keras.Model, size: int, value_range: str, head: keras.Model | None = None
 ) -> keras.Model:
-    """Return the model from images (n, size, size, 3) uint8 to `network`'s output, or `head`'s."""
+    """Return a model from images (n, size, size, 3) uint8 to the output of `network`.
+
+    With a `head`, the model goes on to the head's output.
+    """
     inputs = keras.Input((size, size, 3), dtype="uint8", name="images")
     outputs = network(preprocess(inputs, value_range))
     return keras.Model(
@@ -144,6 +155,6 @@ def image_model(
 
 
 def feature_model(size: int, value_range: str) -> tuple[keras.Model, keras.Model]:
-    """Return an untrained backbone, and the model from images to its pooled features (n, 2048)."""
+    """Return an untrained backbone and the model from images to its features (n, 2048)."""
     backbone = resnet50(size, top=False)
     return backbone, image_model(backbone, size, value_range)

@@ -1,8 +1,9 @@
-"""A distilled ResNet50 that ships with thaw: how it is packed, and its reader.
+"""The distilled ResNet50 that ships with thaw: how its file is written and read.
 
-Not Keras' ImageNet weights: an approximation that learned from EfficientNet-Lite's answers alone
-(pretrain/README.md). Kernels are int8 with one float32 scale an output channel, everything else is
-float32. The product is taken in float32, so the weights are the same everywhere.
+These are not Keras' ImageNet weights. They are an approximation that was trained only on the
+answers of EfficientNet-Lite (pretrain/README.md). Kernels are stored as int8 with one float32 scale
+per output channel, and everything else as float32. The reader multiplies them in float32, so the
+weights are the same on every machine.
 """
 
 from pathlib import Path
@@ -21,13 +22,19 @@ WEIGHTS_FILE = "resnet50_distilled.h5"
 DIGEST_FILE = "digest.json"
 LICENCE = "Apache-2.0; attribution: NOTICE.md beside this file"
 LARGEST = 127
-"""Of an int8 weight, either sign."""
+"""The largest magnitude of an int8 weight. -128 is not used, so the range is symmetric."""
 
 Layers = dict[str, list[NDArray[np.float32]]]
 
 
 def pack(folder: Path, layers: Layers) -> None:
-    """Write `layers`, arrays by Keras' layer names, as `read` wants them, and their digest."""
+    """Write the weights in the format that `read` expects, and the digest of the file.
+
+    Args:
+        folder: where the two files go; it is made if it does not exist.
+        layers: the float32 arrays of each layer, by Keras' layer name.
+
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / WEIGHTS_FILE) as scratch, h5py.File(scratch, "w") as file:
         file.attrs["licence"] = LICENCE
@@ -38,31 +45,33 @@ def pack(folder: Path, layers: Layers) -> None:
 
 
 def _write(file: h5py.File, name: str, array: NDArray[np.float32]) -> None:
-    """Write a kernel as int8 with its scales beside it, anything else as it is."""
-    if array.ndim == 1:
+    """Write a kernel as int8 and its scales beside it, and a vector as float32."""
+    if array.ndim == 1:  # biases and batch normalisation, which take little space
         file.create_dataset(name, data=array.astype(np.float32))
         return
     integers, scale = quantise(array)
-    compression = hdf5plugin.Zstd(clevel=19)
+    compression = hdf5plugin.Zstd(clevel=19)  # slow to write, small to ship
     file.create_dataset(name, data=integers, chunks=integers.shape, **compression)
     file.create_dataset(f"{name}_scale", data=scale)
 
 
 def quantise(kernel: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return int8 values of `kernel`'s shape and a float32 scale for each of its last axis.
+    """Return int8 values of the shape of `kernel`, and a float32 scale for each output channel.
 
-    Their product is off by at most half a scale; a scale is the channel's largest value / 127.
+    Output channels are the last axis. A channel's scale is its largest magnitude / 127, so values
+    times scale differ from `kernel` by at most half a scale.
     """
     largest = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
+    # A channel of zeros gets the scale 1, because 0 would divide 0 by 0 below.
     scale = np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
     return np.clip(np.rint(kernel / scale), -LARGEST, LARGEST).astype(np.int8), scale
 
 
 def read(folder: Path = FOLDER) -> Layers:
-    """Return the weights that ship with thaw by Keras' layer names, float32.
+    """Return the weights that ship with thaw: float32 arrays by Keras' layer name.
 
     Raises:
-        ThawError: the file is missing, cut off or changed.
+        ThawError: the file is missing, truncated or changed.
 
     """
     path = folder / WEIGHTS_FILE
@@ -78,7 +87,7 @@ def read(folder: Path = FOLDER) -> Layers:
 
 
 def digest(folder: Path = FOLDER) -> str:
-    """Return the first 8 digits of the shipped file's SHA-256."""
+    """Return the first 8 hexadecimal digits of the SHA-256 of the file that ships with thaw."""
     return str(read_json(folder / DIGEST_FILE).get("sha256"))[:8]
 
 

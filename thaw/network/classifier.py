@@ -1,7 +1,7 @@
-"""A trained classifier as a folder: its weights, and model.json, which is all that using it needs.
+"""A trained classifier as a folder: its weights, and model.json, which describes it.
 
-model.json is written with the weights and read with them. So a model means the same to whoever
-loads it, whatever params.yaml says by then.
+Nothing else is needed to use the classifier. The description is saved with the weights because
+params.yaml may have changed by the time that somebody loads the model.
 """
 
 import json
@@ -25,24 +25,24 @@ WEIGHTS_FILE, DESCRIPTION_FILE = "model.weights.h5", "model.json"
 
 
 class Description(BaseModel):
-    """What model.json says."""
+    """The content of model.json."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     thaw_version: str
     image_size: int
-    """Side of the images that it takes, pixels."""
+    """Side of the input images, pixels."""
     value_range: str
-    """0-255, or 0-1 for the notebooks' mistake, which the model then makes by itself."""
+    """0-255, or 0-1 for the notebooks' mistake. Either way the model takes images in 0..255."""
     head: Head
     classes: tuple[str, ...]
-    """In the order of the probabilities."""
+    """The names of the classes, in the order of the probabilities."""
     weights: str
     """Where the backbone's weights came from before training."""
 
 
 def describe(image_size: int, value_range: str, head: Head, weights: str) -> Description:
-    """Return what model.json is to say of a model that this version trained."""
+    """Return the description of a model that this version of thaw trained."""
     return Description(
         thaw_version=__version__,
         image_size=image_size,
@@ -54,19 +54,25 @@ def describe(image_size: int, value_range: str, head: Head, weights: str) -> Des
 
 
 def save_classifier(folder: Path, model: keras.Model, description: Description) -> None:
-    """Write a classifier to `folder`, whole or not at all."""
+    """Write a classifier and its description to `folder`, completely or not at all.
+
+    Raises:
+        OSError: there is not enough space on disk.
+
+    """
     require_space(folder, 4 * model.count_params())
     with atomic_folder(folder) as scratch:
         model.save_weights(scratch / WEIGHTS_FILE)
+        # The description goes into the same atomic folder, so the two can never disagree.
         text = json.dumps(description.model_dump(mode="json"), indent=2)
         (scratch / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def read_description(folder: Path) -> Description:
-    """Return what a classifier's model.json says.
+    """Return the content of a classifier's model.json.
 
     Raises:
-        ThawError: it is missing, damaged or of another version of thaw.
+        ThawError: the file is missing, damaged, or from an incompatible version of thaw.
 
     """
     path = folder / DESCRIPTION_FILE
@@ -77,21 +83,23 @@ def read_description(folder: Path) -> Description:
 
 
 def load_classifier(folder: Path | str) -> keras.Model:
-    """Return the classifier in a folder such as data/models/partial, for use anywhere.
+    """Return the classifier in a folder such as data/models/partial.
 
-    It takes images (n, side, side, 3) uint8, whose side model.json names, white on black as
-    Fashion-MNIST's are. It gives probabilities (n, classes) float32 in the order of model.json's
-    `classes`. The caller's settings of Keras change none of that.
+    It takes images (n, side, side, 3) uint8 with white clothes on black, as in Fashion-MNIST;
+    `image_size` in model.json is their side. It returns probabilities (n, classes) float32, in the
+    order of `classes` in model.json. It can be loaded in any program: the caller's global Keras
+    settings (dtype policy, data format) have no effect on it.
 
     Raises:
-        ThawError: the folder holds no classifier of thaw's.
+        ThawError: the folder does not hold a classifier that thaw saved.
 
     """
     folder = Path(folder)
     description = read_description(folder)
+    # Layers take these settings when they are made, so only the building needs them.
     with plain_keras():
         network = weights.resnet50(description.image_size, top=False)
-        head = build_head(description.head, seed=0)  # its weights are read from the file
+        head = build_head(description.head, seed=0)  # any seed: the file replaces the weights
         model = image_model(network, description.image_size, description.value_range, head)
     try:
         model.load_weights(check_input(folder / WEIGHTS_FILE))

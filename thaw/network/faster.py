@@ -15,15 +15,18 @@ from keras import ops
 from numpy.typing import NDArray
 
 TINY_MAP = 2
-"""Side up to which a 3x3 convolution is faster as one matrix product: conv4 and conv5 at 32 px."""
+"""Largest side of a map on which a 3x3 convolution is faster as one matrix product.
+
+With images of 32 px, the maps of conv4 and conv5 are that small."""
 
 
 class Conv2D(keras.layers.Conv2D):
-    """A convolution that trains as one matrix product where TensorFlow's own is slow on a CPU.
+    """A convolution that is one matrix product where TensorFlow's own is slow on a CPU.
 
-    That is with 1x1 kernels, and with 3x3 ones on maps of up to `TINY_MAP` pixels a side, where
-    most of the kernel lies on padding. Same weights, same result to rounding. Named like Keras'
-    own, since files of weights name layers by their class.
+    TensorFlow's is slow with 1x1 kernels, and with 3x3 kernels on maps of up to `TINY_MAP` pixels a
+    side, where most of the kernel lies on padding. The weights are the same, and so is the result,
+    to rounding. The class has the same name as Keras' own because weight files name layers by
+    their class.
     """
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
@@ -33,7 +36,7 @@ class Conv2D(keras.layers.Conv2D):
         _, height, width, channels = inputs.shape
         if self.kernel_size == (1, 1):
             pixels = inputs
-            if self.strides != (1, 1):  # a slice of everything would be copied, too
+            if self.strides != (1, 1):  # a slice copies, even if it takes everything
                 pixels = inputs[:, :: self.strides[0], :: self.strides[1]]
             matrix = ops.reshape(self.kernel, (channels, self.filters))
             return self._product(pixels, matrix, channels, pixels.shape[1:3])
@@ -46,7 +49,7 @@ class Conv2D(keras.layers.Conv2D):
         return super().call(inputs)
 
     def _is_plain(self) -> bool:
-        """Whether nothing but a convolution of whole, near pixels and a bias is asked for."""
+        """Whether the layer has no groups, dilation or activation, and channels come last."""
         return (
             self.groups == 1
             and self.dilation_rate == (1, 1)
@@ -61,16 +64,27 @@ class Conv2D(keras.layers.Conv2D):
         values: int,
         map_shape: tuple[int, int],
     ) -> keras.KerasTensor:
-        """Multiply groups of `values` by a matrix, and set the result out as maps."""
+        """Multiply rows of `values` numbers by `matrix`, and return the result as maps.
+
+        Returns:
+            (n, *map_shape, filters), with the bias added if the layer has one.
+
+        """
         outputs = ops.matmul(ops.reshape(inputs, (-1, values)), matrix)
         outputs = ops.reshape(outputs, (-1, *map_shape, self.filters))
         return outputs + self.bias if self.use_bias else outputs
 
     def _dense(self, height: int, width: int) -> keras.KerasTensor:
-        """Return the matrix that takes all of a map to all of the next."""
+        """Return the matrix that maps all values of an input map to all values of the output map.
+
+        Returns:
+            (height * width * channels, height * width * filters). The pixel varies slowest in both.
+
+        """
         pixels, channels = height * width, self.kernel.shape[2]
         kernel = ops.reshape(self.kernel, (9, channels * self.filters))
-        # A product with zeros and ones: slices of the kernel would cost far more going backward.
+        # A product with zeros and ones selects the taps, because the gradient of slices of the
+        # kernel would cost far more.
         blocks = ops.matmul(ops.cast(_taps(height, width), kernel.dtype), kernel)
         blocks = ops.reshape(blocks, (pixels, pixels, channels, self.filters))
         blocks = ops.transpose(blocks, (0, 2, 1, 3))
@@ -79,10 +93,11 @@ class Conv2D(keras.layers.Conv2D):
 
 @lru_cache
 def _taps(height: int, width: int) -> NDArray[np.float32]:
-    """Return which of a 3x3 kernel's 9 values leads from which pixel to which, as 0 and 1.
+    """Return which of the 9 taps of a 3x3 kernel connects each pair of pixels, one-hot.
 
     Returns:
-        (pixels from x pixels to, 9); no 1 where the kernel does not reach.
+        (input pixels * output pixels, 9) float32. A row is all 0 if the kernel does not connect
+        the two pixels.
 
     """
     rows, columns = np.divmod(np.arange(height * width), width)
@@ -93,23 +108,24 @@ def _taps(height: int, width: int) -> NDArray[np.float32]:
 
 
 DRAWS = 1 << 16
-"""Values that a draw of 16 bits may have."""
+"""How many values a draw of 16 bits can have."""
 
 
 class Dropout(keras.layers.Dropout):
-    """Dropout that draws 16 random bits a value, not 32: drawing is what its time goes to.
+    """Dropout that draws 16 random bits for each value instead of 32.
 
-    The rate is rounded to 1/65,536, and what is kept is scaled by just that, so the mean holds.
+    Most of the time of dropout goes to drawing. The rate is rounded to a multiple of 1/65,536, and
+    the values that are kept are scaled by the rounded rate, so the mean stays the same.
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Return `inputs`, of any shape, with some set to 0 and the rest scaled in training."""
+        """Return `inputs`, of any shape; in training, set some to 0 and scale the rest."""
         if not training or self.rate == 0:
             return inputs
         dropped = min(round(self.rate * DRAWS), DRAWS - 1)
         count = tf.size(inputs)
         seed = tf.cast(self.seed_generator.next(), tf.int32)
-        # Words of 64 bits, four draws each, take the generator half as long as any smaller ones.
+        # Each word of 64 bits gives four draws. Smaller words would take twice as long to draw.
         words = tf.random.stateless_uniform([(count + 3) // 4], seed, None, None, tf.int64)
         draws = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count]
         kept = tf.reshape(draws >= tf.constant(dropped, tf.uint16), tf.shape(inputs))
@@ -117,28 +133,27 @@ class Dropout(keras.layers.Dropout):
 
 
 class L2(keras.regularizers.L2):
-    """The same penalty in one pass over the weights, and its gradient in one more, not five."""
+    """The L2 penalty: one pass over the weights, and one for its gradient, instead of five."""
 
     def __call__(self, x: keras.Variable) -> tf.Tensor:
         """Return `l2` times the sum of the squares of `x`, of any shape."""
-        return 2 * self.l2 * tf.nn.l2_loss(x)  # which is half the sum
+        return 2 * self.l2 * tf.nn.l2_loss(x)  # l2_loss is half the sum of the squares
 
 
 class Adam(keras.optimizers.Adam):
     """Adam (Kingma & Ba 2015) in one pass over the weights.
 
-    Keras' own makes a pass for each of its dozen operations, which a CPU spends waiting for memory.
-    TensorFlow's kernel computes the same, to rounding. Neither weight decay nor AMSGrad: nothing
-    here asks for them.
+    Keras' own makes one pass for each of its dozen operations, and a CPU spends them waiting for
+    memory. TensorFlow's kernel computes the same, to rounding. AMSGrad is not supported.
     """
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: keras.KerasTensor
     ) -> None:
-        """Move `variable` against its `gradient`, of the same shape."""
+        """Update `variable` in place by its `gradient`, which has the same shape."""
         kind = variable.dtype
         beta_1, beta_2 = (ops.cast(beta, kind) for beta in (self.beta_1, self.beta_2))
-        step = ops.cast(self.iterations + 1, kind)
+        step = ops.cast(self.iterations + 1, kind)  # Keras counts from 0, Adam's formulas from 1
         index = self._get_variable_index(variable)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,

@@ -1,4 +1,4 @@
-"""Images to ResNet50's pooled features, computed once and kept on disk."""
+"""ResNet50's pooled features of the images, computed once and kept on disk."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,21 +19,27 @@ from thaw.support.places import FOLDER, check_input, check_output
 
 
 def write_features(path: Path, model: keras.Model, splits: dict[str, Images], engine: str) -> None:
-    """Write the features of every split to one HDF5 file, whole or not at all.
+    """Write the features of every split to one HDF5 file, completely or not at all.
 
-    Each split is a group with `features` (n, 2048) float32 and `labels` (n,) int64. `engine` is
-    that of params.yaml.
+    Each split becomes a group with `features` (n, 2048) float32 and `labels` (n,) int64.
+
+    Args:
+        path: the file to write.
+        model: from images (n, size, size, 3) uint8 to features (n, 2048).
+        splits: the images of each split.
+        engine: keras or openvino, as in params.yaml.
 
     Raises:
+        OSError: there is not enough space on disk.
         ThawError: features are not finite, or the same for every image.
 
     """
-    check_output(path.parent, FOLDER)  # all of which is DVC's
+    check_output(path.parent, FOLDER)  # the folder, because DVC tracks all of it
     width = model.output_shape[-1]
     require_space(path.parent, sum(len(images) for images in splits.values()) * width * 4)
     network = inference.ready(model, engine)
     with atomic_file(path) as scratch, h5py.File(scratch, "w") as file:
-        # The smallest first: features that are no use are found before the long run.
+        # The smallest split comes first, so that useless features are noticed early.
         for name, images in sorted(splits.items(), key=lambda item: len(item[1])):
             group = file.create_group(name)
             group["labels"] = images.labels
@@ -45,10 +51,10 @@ def write_features(path: Path, model: keras.Model, splits: dict[str, Images], en
 
 
 def checked(batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    """Pass batches of features (n, channels) on, held to what any classifier needs.
+    """Yield batches of features (n, channels) unchanged, and check that they are usable.
 
     Raises:
-        ThawError: some are not finite, or all images of all batches have the same.
+        ThawError: a feature is not finite, or all images of all batches have the same features.
 
     """
     count, first, varied = 0, None, False
@@ -73,14 +79,14 @@ def load_features(path: Path, split: str) -> tuple[NDArray[np.float32], NDArray[
     """Return a split's features (n, 2048) float32 and labels (n,) int64.
 
     Raises:
-        ThawError: the file is missing, damaged or was not written by `write_features`.
+        ThawError: the file is missing or damaged, or `write_features` did not write it.
 
     """
     try:
         with h5py.File(check_input(path)) as file:
             stored, labels = file[split]["features"], file[split]["labels"][:]
             features = aligned_empty(stored.shape)
-            stored.read_direct(features)
+            stored.read_direct(features)  # straight into aligned memory, without a second copy
     except DAMAGED_HDF5 as error:
         raise ThawError(f"{path} cannot be read: {error}. {remedy()}") from error
     check_labels(path, labels, len(features))

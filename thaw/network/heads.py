@@ -8,19 +8,19 @@ from thaw.config.params import Head
 from thaw.network import faster
 
 FEATURES = 2048
-"""Channels that ResNet50 ends in."""
+"""Channels of ResNet50's last feature map."""
 
 
 def build_head(head: Head, seed: int, *, fast: bool = False) -> keras.Model:
     """Build the classifier: (Dropout, Dense, ReLU) for each of `head.units`, then a softmax.
 
-    The notebooks': Dropout(0.7), Dense(128, L2 0.01 on kernel and bias), ReLU, Dense(10).
+    The notebooks used Dropout(0.7), Dense(128, L2 0.01 on kernel and bias), ReLU, Dense(10).
 
     Args:
-        head: its layers' sizes, dropout and penalty.
-        seed: of the initial kernels. All else that was drawn before does not matter.
-        fast: with the dropout and the penalty of `thaw.network.faster`. They pay where the head
-            alone is trained, in many short steps.
+        head: the sizes of the layers, the dropout rate and the L2 penalty.
+        seed: of the initial kernels and the dropout. The state of global generators has no effect.
+        fast: use the dropout and the penalty of `thaw.network.faster`. They are worth it where
+            only the head is trained, in many short steps.
 
     Returns:
         A model from features (n, 2048) float32 to probabilities (n, 10) float32.
@@ -28,6 +28,7 @@ def build_head(head: Head, seed: int, *, fast: bool = False) -> keras.Model:
     """
     dropout = faster.Dropout if fast else keras.layers.Dropout
     penalty = (faster.L2 if fast else keras.regularizers.L2)(head.l2)
+    # One seed for each layer that draws numbers: two layers with one seed would draw the same.
     seeds = iter(np.random.SeedSequence(seed).generate_state(2 * len(head.units) + 1).tolist())
     layers: list[keras.layers.Layer] = [keras.Input((FEATURES,), name="features")]
     for units in head.units:
@@ -46,7 +47,7 @@ def build_head(head: Head, seed: int, *, fast: bool = False) -> keras.Model:
             CLASSES,
             activation="softmax",
             kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
-            dtype="float32",  # in half precision too, small probabilities stay above 0
+            dtype="float32",  # under mixed precision too: half precision rounds small values to 0
             name="probabilities",
         )
     )

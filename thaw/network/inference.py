@@ -1,7 +1,7 @@
-"""Inference engines: a Keras model run by Keras itself or, faster on a CPU, by OpenVINO.
+"""Inference engines: Keras itself, or OpenVINO, which is faster on a CPU.
 
-Which one is params.yaml's `engine`, the same on every machine: nothing is chosen behind anyone's
-back. Both compute in float32; benchmarks/README.md has the measurements that the choice rests on.
+`engine` in params.yaml decides, so every machine uses the same engine and none is chosen
+automatically. Both compute in float32. The measurements are in benchmarks/README.md.
 """
 
 import tempfile
@@ -21,40 +21,43 @@ from thaw.support.files import require_space
 Arrays = tuple[NDArray[np.float32], ...]
 
 PIXELS_IN_A_BATCH = {"keras": 1 << 18, "openvino": 1 << 16}
-"""Of input images. Keras: 256 of 32 px, 16 from 128 px on, so that activations fit in memory.
-OpenVINO, a thread: 64 of 32 px, 2 of 224 px, its fastest there (benchmarks/README.md)."""
+"""Pixels of the input images in one batch; for OpenVINO, in the batch of one thread.
+
+Keras gets 256 images of 32 px, and 16 from 128 px on, so that the activations fit in memory.
+OpenVINO gets 64 images of 32 px or 2 of 224 px, its fastest sizes (benchmarks/README.md)."""
 SMALLEST_BATCH = {"keras": 16, "openvino": 2}
+"""Images in a batch, however large the images are."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A model made ready to predict."""
+    """A model that is ready to predict."""
 
     batch_size: int
-    """Images that go through at once; fewer may."""
+    """The largest number of images that `run` takes in one call."""
     run: Callable[[NDArray[np.uint8]], Arrays]
-    """From images (n, size, size, 3) uint8 to the model's outputs, each (n, ..) float32."""
+    """Maps images (n, size, size, 3) uint8 to the model's outputs, each (n, ..) float32."""
 
 
 def batch_size(size: int, engine: str) -> int:
-    """Return how many images of `size` pixels go through a network at once, OpenVINO: a thread."""
+    """Return the images in a batch, for a side of `size` pixels; for OpenVINO, in each thread's."""
     return max(SMALLEST_BATCH[engine], PIXELS_IN_A_BATCH[engine] // size**2)
 
 
 def ready(model: keras.Model, engine: str) -> Network:
-    """Make a model from images (n, size, size, 3) uint8 ready to predict.
+    """Make a model ready to predict.
 
-    Its weights are taken as they are now: OpenVINO keeps a copy.
+    Do not change the model's weights afterwards: OpenVINO keeps a copy, and Keras does not.
 
     Args:
-        model: with one output or several.
+        model: from images (n, size, size, 3) uint8 to one or more outputs.
         engine: keras or openvino.
 
     """
     most = batch_size(model.input_shape[1], engine)
     if engine == "keras":
         return Network(most, lambda images: _keras(model, images))
-    streams = _threads() or 1  # 0: not configured
+    streams = _threads() or 1  # TensorFlow returns 0 where no number was set
     return Network(streams * most, openvino(model, most, streams))
 
 
@@ -67,27 +70,32 @@ def _keras(model: keras.Model, images: NDArray[np.uint8]) -> Arrays:
 
 
 def openvino(model: keras.Model, most: int, streams: int) -> Callable[[NDArray[np.uint8]], Arrays]:
-    """Compile for `streams` batches at a time, which share the threads, of exactly `most` images.
+    """Compile a model with OpenVINO, for `streams` batches at a time of `most` images each.
 
-    As many streams as threads are faster than all threads on one batch, where they wait for each
-    other after every layer, and a fixed size is faster than any; smaller batches are padded.
-    `read_model` takes TensorFlow's SavedModel as it is; OpenVINO's converter would ask for consent
-    to telemetry.
+    One stream per thread is faster than all threads on one batch, where they wait for each other
+    after every layer. A fixed batch size is faster than a dynamic one, so smaller batches are
+    padded.
+
+    Returns:
+        A function from up to `streams * most` images (n, size, size, 3) uint8 to the model's
+        outputs, each (n, ..) float32.
+
     """
-    from openvino import Core  # a fifth of a second that only its users should pay
+    from openvino import Core  # the import takes a fifth of a second, so only users pay for it
 
     core = Core()
     with tempfile.TemporaryDirectory() as name:
-        # TensorFlow's own error of a full disk is no OSError, and names a file that is gone.
+        # On a full disk TensorFlow raises no OSError, and its error names a file that is gone.
         require_space(Path(name), 4 * model.count_params())
         model.export(Path(name), format="tf_saved_model", verbose=False)
+        # Not `openvino.convert_model`: it would ask for consent to telemetry.
         network = core.read_model(name)
         network.reshape([most, *model.input_shape[1:]])
         compiled = core.compile_model(
             network,
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": "f32",  # or it takes bfloat16 where the CPU has it
+                "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 on CPUs that have it
                 "INFERENCE_NUM_THREADS": _threads(),
                 "NUM_STREAMS": streams,
             },
@@ -96,6 +104,7 @@ def openvino(model: keras.Model, most: int, streams: int) -> Callable[[NDArray[n
 
     def run(images: NDArray[np.uint8]) -> Arrays:
         batches = [images[start : start + most] for start in range(0, len(images), most)]
+        # Start every request before waiting for the first, so that all streams work at once.
         running = list(zip(requests[: len(batches)], batches, strict=True))
         for request, batch in running:
             missing = np.zeros((most - len(batch), *batch.shape[1:]), np.uint8)
@@ -120,6 +129,9 @@ def predict_batches(network: Network, images: Images) -> Iterator[Arrays]:
 
 
 def predict(model: keras.Model, images: Images, engine: str = "keras") -> NDArray[np.float32]:
-    """Return the model's output for all `images`, (n, outputs) float32; Keras is the reference."""
+    """Return the model's output for all `images`: (n, outputs) float32.
+
+    The default engine is Keras, which is the reference for the other one.
+    """
     network = ready(model, engine)
     return np.concatenate([output for (output,) in predict_batches(network, images)])

@@ -1,11 +1,12 @@
-"""Where ResNet50's layers are in a file from elsewhere, whichever Keras wrote it.
+"""Reads ResNet50's layers from the files of any version of Keras.
 
-The network may be the file's only one or a layer within another model's, in any of these:
+ResNet50 may be the whole model in the file or one layer of a larger model. These layouts are known:
 
-- Keras 3's `.weights.h5` (a model that thaw trained is one), and the same in a `.keras` archive;
-- the `.h5` of Keras 1 and 2, weights alone or a whole model, with today's names of layers;
-- the same with the names of 2016 to 2019 (res2a_branch2a). That network normalised with another
-  epsilon and, before August 2018, pooled without padding: keras-applications commit 36436f6.
+- the `.weights.h5` of Keras 3, which thaw writes too, and the same file inside a `.keras` archive;
+- the `.h5` of Keras 1 and 2, with only the weights or a whole model, and today's layer names;
+- the same `.h5` with the layer names of 2016 to 2019 (res2a_branch2a). That network used another
+  epsilon in batch normalisation and, before August 2018, pooled without padding
+  (keras-applications commit 36436f6).
 """
 
 import shutil
@@ -32,11 +33,12 @@ ARCHIVE = ".keras"
 ARCHIVED_WEIGHTS = "model.weights.h5"
 _DAMAGED_ARCHIVE = (zipfile.BadZipFile, LookupError, RuntimeError, ValueError, EOFError)
 OLD_EPSILON = 1e-3
-"""Of Keras 2's BatchNormalization, which the network of 2016 to 2019 left as it was."""
+"""The default of BatchNormalization in Keras 2, which the network of 2016 to 2019 used."""
 EPSILON = 1.001e-5
-"""Of the batch normalisation in Keras' ResNet50 since."""
+"""What the batch normalisation in Keras' ResNet50 has used since then."""
 FIRST_PUBLISHED = {"a7b3fe01876f51b976af0dea6bc144eb", "a268eb855778b3df3c7506639542a6af"}
-"""MD5 of Keras' files until 2019, with top and without. It used them with the padding, too."""
+"""MD5 of the files that Keras published until 2019, with and without top. Keras used the same files
+after it had added the padding, so they are accepted."""
 _BRANCHES = {"1": 0, "2a": 1, "2b": 2, "2c": 3}
 OLD_NAMES = {"conv1": "conv1_conv", "bn_conv1": "conv1_bn"} | {
     f"{kind}{stage[-1]}{'abcdef'[block]}_branch{branch}": f"{stage}_block{block + 1}_{place}_{now}"
@@ -45,39 +47,40 @@ OLD_NAMES = {"conv1": "conv1_conv", "bn_conv1": "conv1_bn"} | {
     for branch, place in _BRANCHES.items()
     for kind, now in (("res", "conv"), ("bn", "bn"))
 }
-"""Of layers, by those of today."""
+"""Maps each layer name of 2016 to 2019 to today's."""
 TOP_NAMES = ("fc1000", "probs")
-"""What Keras called the 1000-class layer before."""
+"""Earlier names of the 1000-class layer in Keras."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """One of the networks in a file: what may be ResNet50's layers, none of them read."""
+    """One of the models in a file, which may be ResNet50. Its arrays are not read yet."""
 
     where: str
-    """The group's name."""
+    """Name of its HDF5 group."""
     layers: Mapping[str, list[h5py.Dataset]]
+    """Its arrays, by today's layer names."""
     old: bool = False
-    """Whether its names are those of 2016 to 2019."""
+    """Whether the file has the layer names of 2016 to 2019."""
 
     def fitting(self, shapes: Mapping[str, list[tuple[int, ...]]]) -> int:
-        """Return how many layers have their `shapes`."""
+        """Return how many layers have the expected `shapes`."""
         return sum(self.has(layer, some) for layer, some in shapes.items())
 
     def has(self, layer: str, shapes: list[tuple[int, ...]]) -> bool:
-        """Whether a layer's arrays have these shapes."""
+        """Whether the arrays of a layer have these shapes."""
         return [array.shape for array in self.layers.get(layer, [])] == shapes
 
 
 def read(path: Path, network: keras.Model) -> Layers:
-    """Return the arrays in a file by the name of `network`'s layer that they belong to.
+    """Return the float32 arrays in a file, by the name of their layer in `network`.
 
-    Layers of other shapes are returned, too, for `assign` to refuse by name; but a top of other
-    classes is left out.
+    Layers with unexpected shapes are returned too, so that `assign` can name them in its error. A
+    top for other classes than ImageNet's is left out.
 
     Raises:
-        ThawError: the file is damaged, of no known layout, holds several such networks, or one
-            whose answers another network than Keras' of today gives.
+        ThawError: the file is damaged, has an unknown layout, holds more than one ResNet50, or
+            holds an older ResNet50 that would not compute the same as today's.
 
     """
     with _unpacked(path) as file:
@@ -92,7 +95,7 @@ def read(path: Path, network: keras.Model) -> Layers:
 
 @contextmanager
 def _unpacked(path: Path) -> Iterator[Path]:
-    """Yield the HDF5 file in a `.keras` archive, or `path` itself where it is none."""
+    """Yield the HDF5 file inside a `.keras` archive, or `path` itself if it is not an archive."""
     if path.suffix != ARCHIVE:
         yield path
         return
@@ -106,14 +109,16 @@ def _unpacked(path: Path) -> Iterator[Path]:
 
 
 def _unpack(archive: Path, to: Path) -> None:
-    """Write an archive's weights to `to`.
+    """Extract the weights of an archive to the file `to`.
 
     Raises:
-        ValueError: they are compressed, which Keras' never are: a small file could fill the disk.
+        ValueError: they are compressed. Keras never does that, and a small compressed file could
+            fill the disk.
 
     """
     with zipfile.ZipFile(archive) as content:
         member = content.getinfo(ARCHIVED_WEIGHTS)
+        # The declared size may be wrong, so it is compared with the size of the archive.
         if member.compress_type != zipfile.ZIP_STORED or member.file_size > archive.stat().st_size:
             raise ValueError(f"{ARCHIVED_WEIGHTS} in it must be stored uncompressed, as Keras does")
         require_space(to.parent, member.file_size)
@@ -130,6 +135,7 @@ def _read(file: h5py.File, path: Path, network: keras.Model) -> Layers:
         raise ValueError(
             "expected a group `layers` (.weights.h5) or an attribute `layer_names` (.h5)"
         )
+    # The backbone decides which network is ResNet50: the top may be missing or have other classes.
     whole = [some for some in networks if some.fitting(backbone) == len(backbone)]
     if len(whole) > 1:
         places = ", ".join(some.where for some in whole)
@@ -139,12 +145,14 @@ def _read(file: h5py.File, path: Path, network: keras.Model) -> Layers:
         shapes = backbone
     if found.old:
         _require_padding(file, path)
+    # Only the chosen network is read: a file may hold other large models.
     layers = {name: list(map(floats, found.layers.get(name, []))) for name in shapes}
     return _with_todays_epsilon(layers) if found.old else layers
 
 
 def _keras3(file: h5py.File, network: keras.Model) -> Iterator[Network]:
-    """Yield each group that holds layers as Keras 3 has them, at any depth."""
+    """Yield each group, at any depth, that holds layers in the layout of Keras 3."""
+    # A nested model is a group inside that of the outer one, as deep as the models are nested.
     pending: list[h5py.Group] = [file["/"]]
     while pending:
         group = pending.pop()
@@ -154,8 +162,8 @@ def _keras3(file: h5py.File, network: keras.Model) -> Iterator[Network]:
 
 
 def _legacy(file: h5py.File, network: keras.Model) -> Iterator[Network]:
-    """Yield each model that is a layer of that in a file of Keras 1 or 2, and itself at the end."""
-    group = file.get("model_weights", file)
+    """Yield the models in a file of Keras 1 or 2: the nested ones first, then the outer one."""
+    group = file.get("model_weights", file)  # a whole model, or a file with only the weights
     flat = {}
     for layer in attribute(group, "layer_names"):
         if names := attribute(group[layer], "weight_names"):
@@ -168,7 +176,7 @@ def _legacy(file: h5py.File, network: keras.Model) -> Iterator[Network]:
 
 
 def _by_layer(arrays: list[h5py.Dataset], names: list[str]) -> dict[str, list[h5py.Dataset]]:
-    """Sort a nested model's arrays by layer: their names end in `layer/kernel` or the like."""
+    """Group the arrays of a nested model by layer; their names end in `layer/kernel` or similar."""
     layers: dict[str, list[h5py.Dataset]] = {}
     for array, name in zip(arrays, names, strict=True):
         layers.setdefault(name.rpartition("/")[0].rpartition("/")[2], []).append(array)
@@ -176,30 +184,32 @@ def _by_layer(arrays: list[h5py.Dataset], names: list[str]) -> dict[str, list[h5
 
 
 def _named(where: str, layers: dict[str, list[h5py.Dataset]], network: keras.Model) -> Network:
-    """Return layers by the names that they have today.
+    """Return a model whose layers have today's names.
 
-    Where those are unknown, as Keras reads them: in the network's order, with or without its top.
+    If the names are unknown, layers are matched in the order of `network`, with or without its top.
+    Keras does the same.
     """
     old = "res2a_branch2a" in layers
     names = (OLD_NAMES if old else {}) | dict.fromkeys(TOP_NAMES, TOP_LAYER)
     layers = {names.get(name, name): arrays for name, arrays in layers.items()}
     weighted = [layer.name for layer in network.layers if layer.weights]
+    # By order only if no name is known, and only if the number of layers fits.
     if weighted[0] not in layers and len(weighted) - len(layers) in (0, 1):
         layers = dict(zip(weighted, layers.values(), strict=False))
     return Network(where, layers, old)
 
 
 def _require_padding(file: h5py.File, path: Path) -> None:
-    """Check that the old network pooled with the padding that today's has.
+    """Check that an old network pooled with padding, as today's does.
 
     Raises:
-        ThawError: it did not, or the file does not say.
+        ThawError: it did not, or the file does not say so.
 
     """
     named = attribute(file.get("model_weights", file), "layer_names")
     if "pool1_pad" in named or '"pool1_pad"' in str(file.attrs.get("model_config")):
         return
-    if md5(path) in FIRST_PUBLISHED:
+    if md5(path) in FIRST_PUBLISHED:  # these files do not record the padding
         return
     raise ThawError(
         f"{path} holds ResNet50 as Keras had it before August 2018 (layers res2a_branch2a, ..): it "
@@ -211,10 +221,10 @@ def _require_padding(file: h5py.File, path: Path) -> None:
 
 
 def _with_todays_epsilon(layers: Layers) -> Layers:
-    """Move the difference of the epsilons into the variances.
+    """Add the difference between the two epsilons to the variances.
 
-    Batch normalisation divides by the root of variance and epsilon, so the answers are the same to
-    rounding.
+    Batch normalisation divides by the square root of variance + epsilon, so the network computes
+    the same, to rounding. The variance is the last array of its layer.
     """
     change = np.float32(OLD_EPSILON - EPSILON)
     return {

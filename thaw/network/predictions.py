@@ -1,4 +1,4 @@
-"""What a classifier predicted, and for which labels."""
+"""A classifier's predictions, together with the true labels."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,8 @@ class Predictions:
     """A classifier's predictions on one split.
 
     Attributes:
-        labels: (n,) int64, 0..9.
-        probabilities: (n, 10) float32, rows that sum to 1.
+        labels: (n,) int64, the true classes, 0 to 9.
+        probabilities: (n, 10) float32; each row sums to 1.
 
     """
 
@@ -23,10 +23,10 @@ class Predictions:
     probabilities: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        """Refuse what no classifier can have said.
+        """Check the shape and the values of the probabilities.
 
         Raises:
-            ThawError: probabilities are not finite, or there is not one row for each label.
+            ThawError: they are not finite, or their shape is not (number of labels, 10).
 
         """
         if self.probabilities.shape != (len(self.labels), len(CLASS_NAMES)):
@@ -42,10 +42,10 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The likeliest class of each image."""
+        """The most probable class of each image: (n,) int64."""
         return self.probabilities.argmax(axis=1)
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Whether each prediction is right."""
+        """Whether each prediction is correct: (n,) bool."""
         return self.predicted == self.labels

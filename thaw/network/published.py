@@ -1,7 +1,7 @@
-"""The ImageNet weights that Keras publishes: the user's copy of the file, or Keras' server.
+"""The ImageNet weights that Keras publishes, from the user's copy of the file or Keras' server.
 
-Keras' own loader deletes a copy whose digest is another before it downloads, and where its folder
-is read-only it looks in another. Here the copy is only ever read.
+Keras' own loader deletes a copy with an unexpected digest and downloads the file again. If its
+folder is read-only, it looks in a different one. This module never changes the user's copy.
 """
 
 import os
@@ -22,27 +22,27 @@ from thaw.support.keras_private import BASE_WEIGHTS_PATH, WEIGHTS_HASHES
 
 NAME = "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
 STALL_TIMEOUT = 30.0
-"""Seconds without a byte after which Keras' download is given up; Keras itself sets none."""
+"""Seconds without data after which a download fails. Keras sets no time-out of its own."""
 TRIES = 3
 
 
 def url() -> str:
-    """Return the address that Keras publishes ResNet50's ImageNet weights at, top included."""
+    """Return the address of the ImageNet weights that Keras publishes, top included."""
     return f"{BASE_WEIGHTS_PATH}{NAME}"
 
 
 def copy() -> Path:
-    """Return where Keras keeps the file, and a user may put it: in KERAS_HOME, or in ~/.keras."""
+    """Return where Keras keeps the file: in KERAS_HOME or ~/.keras. Users may put it there."""
     return keras_home() / "models" / NAME
 
 
 def load() -> keras.Model:
     """Return a ResNet50 with Keras' published weights, top included.
 
-    A download is kept for the next time, where the place for it is free and writable.
+    A downloaded file is kept for the next time if its folder is writable.
 
     Raises:
-        ThawError: the user's copy holds other bytes, or there is none and the server gives none.
+        ThawError: the user's copy is a different file, or there is no copy and the download fails.
 
     """
     model = resnet50(224, top=True)
@@ -53,16 +53,18 @@ def load() -> keras.Model:
     with _scratch() as folder:
         fetched = _fetch(Path(folder))
         model.load_weights(fetched)
-        with suppress(OSError):  # no such folder, another file system, or now there is a file
+        # A hard link never overwrites: another process may have put a file there by now. It fails,
+        # which is no harm, where there is no folder or the folder is on another file system.
+        with suppress(OSError):
             os.link(fetched, copy())
     return model
 
 
 def _check(path: Path) -> None:
-    """Hold the user's copy to its digest.
+    """Check the digest of the user's copy, and leave the copy as it is.
 
     Raises:
-        ThawError: it is another file or none; it stays as it is.
+        ThawError: it is a different file, or not a file.
 
     """
     expected = WEIGHTS_HASHES["resnet50"][0]
@@ -83,7 +85,11 @@ def _check(path: Path) -> None:
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:
-    """Make a folder to download to: beside the copy's place, or elsewhere if that is read-only."""
+    """Make a temporary folder for the download.
+
+    It is next to the copy, so that the file can be linked there. If that place is read-only, it is
+    in the system's folder for temporary files.
+    """
     try:
         copy().parent.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(prefix=SCRATCH, dir=copy().parent)
@@ -92,12 +98,17 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 def _fetch(folder: Path) -> Path:
-    """Let Keras' own loader fetch its file to `folder` and verify it; return its path."""
-    before = socket.getdefaulttimeout()
+    """Download the file to `folder` with Keras' own loader, which verifies it; return its path.
+
+    Raises:
+        ThawError: the download fails.
+
+    """
+    before = socket.getdefaulttimeout()  # get_file takes no time-out, so the default must do
     socket.setdefaulttimeout(STALL_TIMEOUT)
     try:
         return _download(folder)
-    except Exception as error:  # Keras raises a bare Exception where its download fails
+    except Exception as error:  # Keras raises a plain Exception when its download fails
         raise ThawError(
             "ResNet50's ImageNet weights cannot be had.\n"
             f"  address: {url()}\n"
@@ -110,11 +121,11 @@ def _fetch(folder: Path) -> Path:
 
 
 def _is_passing(error: BaseException) -> bool:
-    """Whether trying again may help: not after the server's own no, nor after a wrong hash."""
-    cause = error.__context__  # Keras wraps urllib's errors
+    """Whether a retry may help. It does not if the server refuses or the hash is wrong."""
+    cause = error.__context__  # the error of urllib, which Keras wraps
     if isinstance(cause, HTTPError):
-        cause.close()  # Keras leaves the answer open
-        return cause.code >= 500 or cause.code == 429
+        cause.close()  # Keras leaves the response open
+        return cause.code >= 500 or cause.code == 429  # 429: too many requests, for now
     return isinstance(error, OSError) or isinstance(cause, OSError)
 
 

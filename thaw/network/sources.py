@@ -1,4 +1,4 @@
-"""Where ResNet50's weights come from: Keras' published ones, thaw's own, random ones, or a file."""
+"""The sources of ResNet50's weights: published by Keras, shipped with thaw, random, or a file."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from thaw.support.runtime import seed_everything
 
 
 def obtain(weights: str, root: Path, seed: int) -> tuple[keras.Model, Source]:
-    """Return a ResNet50 with the weights that params.yaml's `weights` names, and their source.
+    """Return a ResNet50 with the weights that `weights` in params.yaml names, and their source.
 
     Args:
-        weights: a source, or a file relative to `root` or absolute.
+        weights: imagenet, bundled or random, or the path of a file, absolute or relative to `root`.
         root: the project's folder.
-        seed: of random weights.
+        seed: for random weights.
 
     Raises:
-        ThawError: the published file cannot be had, or the file is missing or of another network.
+        ThawError: the published file is not available, or the file is missing or does not fit.
 
     """
     if weights == "random":
@@ -34,6 +34,7 @@ def obtain(weights: str, root: Path, seed: int) -> tuple[keras.Model, Source]:
         assign(model, bundled.read(), bundled.FOLDER / bundled.WEIGHTS_FILE)
         return model, Source(f"bundled {bundled.digest()}", top=True)
     path = _file(weights, root)
+    # Only the file tells whether it has a top, so it is read with the larger network first.
     model = resnet50(224, top=True)
     layers = layouts.read(path, model)
     if TOP_LAYER not in layers:
@@ -43,14 +44,19 @@ def obtain(weights: str, root: Path, seed: int) -> tuple[keras.Model, Source]:
 
 
 def _file(weights: str, root: Path) -> Path:
-    """Return the path of the file that `weights` names, relative to `root` or absolute."""
+    """Return the path of the file that `weights` names, relative to `root` or absolute.
+
+    Raises:
+        ThawError: there is no such file.
+
+    """
     path = root / weights
     why = ""
     try:
         if path.is_file():
             return path
-    except (OSError, ValueError) as error:  # a name that is too long, or that no file can have
-        why = f" ({ascii(str(error))[1:-1]})"
+    except (OSError, ValueError) as error:  # the name is too long or invalid
+        why = f" ({ascii(str(error))[1:-1]})"  # ascii: the name may not be printable
     raise ThawError(
         f"weights: {weights!a} is no file{why}. Name a .weights.h5, .h5 or .keras file, relative "
         "to the project's folder or absolute (in a queued experiment absolute: that runs in a copy "

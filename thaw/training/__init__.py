@@ -1,1 +1,1 @@
-"""Batches, optimizers, checkpoints, fitting, the activation cache, the three modes."""
+"""Training: batches, optimizers, checkpoints, fitting, the activation cache, the three modes."""

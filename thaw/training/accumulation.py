@@ -1,4 +1,4 @@
-"""Batches that are too large for memory: micro-batches, whose gradients are accumulated."""
+"""Micro-batches with accumulated gradients, for batches that are too large for memory."""
 
 import math
 
@@ -6,17 +6,18 @@ from thaw.support.errors import ThawError
 
 
 def accumulation_steps(batch_size: int, side: int, limit: int, precision: str) -> int:
-    """Return in how many micro-batches a batch goes through a network; say so where it does.
+    """Return the number of micro-batches of a batch; print it if there is more than one.
 
     Args:
         batch_size: images in a batch.
-        side: of an image, pixels.
-        limit: pixels that a micro-batch may have; 0 = no limit. One image always fits.
-        precision: that the network computes in, one of params.yaml's.
+        side: side of an image, pixels.
+        limit: the most pixels in a micro-batch; 0 means no limit. One image is always allowed.
+        precision: what the network computes in, as `precision` in params.yaml.
 
     Raises:
-        ThawError: in float16. Keras leaves out gradients that overflow there, and would then mix
-            the micro-batches of different batches.
+        ThawError: `precision` is mixed_float16 and a batch needs more than one micro-batch. Keras
+            skips gradients that overflow in float16, which would mix the micro-batches of
+            different batches.
 
     """
     steps = math.ceil(batch_size / max(1, limit // side**2)) if limit else 1
@@ -24,7 +25,7 @@ def accumulation_steps(batch_size: int, side: int, limit: int, precision: str) -
         return 1
     if precision == "mixed_float16":
         raise ThawError(
-            f"mixed_float16 takes no batch in micro-batches, and {batch_size} images of {side} px "
+            f"mixed_float16 does not allow micro-batches, but {batch_size} images of {side} px "
             f"need {steps}. Received: microbatch_pixels {limit:,}. Allowed: "
             f"{batch_size * side**2:,} or more, 0 (no limit), or a smaller batch_size; or "
             "-S precision=mixed_bfloat16."

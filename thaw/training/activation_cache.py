@@ -1,7 +1,7 @@
-"""The frozen layers' output, computed once where that pays; then only the rest trains.
+"""A cache of the frozen layers' output. It is computed once, and then only the rest trains.
 
-This is exact where the frozen layers give an image the same output in every epoch: in inference
-mode, so on moving statistics, and without augmentation.
+The result is exact only if the frozen layers return the same output for an image in every epoch:
+their batch normalisation must use its moving statistics, and images must not be augmented.
 """
 
 import math
@@ -24,11 +24,11 @@ from thaw.support.places import make_folder
 from thaw.training.costs import cost
 
 WORTH = 1.15
-"""Gain below which caching is not worth its disk."""
+"""The smallest gain, as `expected_gain` gives it, that is worth the space on disk."""
 FLOAT_BYTES = 4
 
 LoadBatch = Callable[[NDArray[np.int64]], Arrays]
-"""Returns arrays (n, height, width, channels) float32 of the images at n positions."""
+"""Maps n positions to the arrays (n, height, width, channels) float32 of the images there."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class CachePlan:
     reason: str
 
     def __str__(self) -> str:
-        """Say both."""
+        """Return both as one text."""
         return f"{'cached' if self.cache else 'not cached'}, {self.reason}"
 
 
@@ -51,25 +51,27 @@ def plan_cache(
     frozen_batch_norm: str,
     max_gb: float,
 ) -> CachePlan:
-    """Cache where it is exact, fits, and makes the run at least `WORTH` times as fast.
+    """Decide to cache if that is exact, fits on disk, and gains at least `WORTH`.
 
-    The gain is counted in MACs, see `costs.cost`.
+    The gain is computed from multiply-accumulate operations, see `costs.cost`.
 
     Args:
         backbone: a ResNet50 ending in pooling.
         frozen: how many of its first layers are frozen.
-        images: that would be cached, training and validation.
-        training: how long the run is, and whether it augments.
+        images: how many images would be cached, training and validation together.
+        training: the number of epochs, and whether images are augmented.
         frozen_batch_norm: inference or training, as in params.yaml.
-        max_gb: the most that may be kept on disk, 10^9 bytes.
+        max_gb: the largest cache that is allowed on disk, 10^9 bytes.
 
     """
     if frozen_batch_norm == "training":
         return CachePlan(False, "frozen layers train on batch statistics: their output changes")
     if training.augment.some:
         return CachePlan(False, "images are augmented: the frozen layers' output changes")
+    # The cache is filled by an inference engine, and those compute in float32.
     if backbone.compute_dtype != "float32":
         return CachePlan(False, f"frozen layers compute in {backbone.compute_dtype}")
+    # The exact conditions come first; gain and size only matter after them.
     gain = expected_gain(backbone, frozen, training.epochs)
     prefix, _ = split_at(backbone, frozen)
     size = images * sum(math.prod(output.shape[1:]) for output in prefix.outputs) * FLOAT_BYTES
@@ -82,7 +84,7 @@ def plan_cache(
 
 
 def expected_gain(backbone: keras.Model, frozen: int, epochs: int) -> float:
-    """Return how many times as fast a run with a cache should be, by MACs."""
+    """Return the MACs of a run without a cache divided by those with one."""
     uncached, cached = (cost(backbone, frozen, epochs, kept) for kept in (False, True))
     return uncached / cached if cached else 1.0
 
@@ -95,12 +97,29 @@ def cached(
     splits: Mapping[str, Images],
     engine: str,
 ) -> dict[str, LoadBatch]:
-    """Return what reads `prefix`'s outputs for the images of each split, on disk while it lives."""
+    """Compute the outputs of `prefix` for all images, and keep them on disk.
+
+    Args:
+        root: the project's folder, which the files are written below.
+        prefix: the frozen layers, with one or more outputs.
+        size: side of the images, pixels.
+        value_range: 0-255 or 0-1.
+        splits: the images of each split.
+        engine: keras or openvino.
+
+    Returns:
+        A reader of the outputs for each split. The files are gone as soon as no reader uses them.
+
+    Raises:
+        OSError: there is not enough space on disk.
+
+    """
     model = image_model(prefix, size, value_range)
     network = ready(model, engine)
     shapes = [tuple(output.shape[1:]) for output in model.outputs]
     count = sum(len(images) for images in splits.values())
     folder = root / paths.PRIVATE
+    # Ask for the space of all splits before any is written: the files grow only as they fill.
     require_space(folder, count * sum(map(math.prod, shapes)) * FLOAT_BYTES)
     make_folder(folder)
     return {
@@ -126,6 +145,7 @@ def _written(
 
 
 def _unnamed(folder: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return an array on disk whose file has no name: a run that is killed leaves nothing."""
+    """Return an array in a file without a name, so that a killed run leaves nothing behind."""
     with tempfile.TemporaryFile(dir=folder) as file:
+        # The mapping keeps the file's blocks after the file is closed.
         return np.memmap(file, np.float32, "w+", shape=shape)

@@ -1,4 +1,4 @@
-"""Changes to training images, drawn anew in every epoch."""
+"""Random changes to training images, which differ in every epoch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,18 +9,20 @@ from numpy.typing import NDArray
 from thaw.config.params import Augment
 
 Augmentation = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
-"""Changes a batch of inputs at random."""
+"""Returns a changed copy of a batch of inputs, as the generator decides."""
 
 
 def augmentation(augment: Augment) -> Augmentation | None:
-    """Return what mirrors and shifts images (n, side, side, channels), or None for nothing.
+    """Return a function that mirrors and shifts images, or None if `augment` asks for neither.
 
-    Each image is mirrored left to right with even odds, and moved by up to `shift` pixels each way;
-    what comes in is black, Fashion-MNIST's background.
+    The function takes and returns images (n, side, side, channels) of any dtype. It mirrors each
+    image left to right with probability 1/2, and moves it by up to `shift` pixels in each
+    direction. The pixels that move in are black, like the background of Fashion-MNIST.
     """
 
     def change(images: NDArray[Any], random: np.random.Generator) -> NDArray[Any]:
         side, most = images.shape[1], augment.shift
+        # Drawn even without flips, so that `flip` does not change the shifts of a seed.
         flips = random.random(len(images)) < (0.5 if augment.flip else 0)
         offsets = random.integers(0, 2 * most + 1, (len(images), 2))
         padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))

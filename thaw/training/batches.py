@@ -1,4 +1,4 @@
-"""Batches of inputs and labels, in an order that only the seed and the epoch decide."""
+"""Batches of inputs and labels, whose order depends only on the seed and the epoch."""
 
 import weakref
 from collections.abc import Callable, Iterator
@@ -15,20 +15,21 @@ from thaw.training.augmentation import Augmentation
 
 
 class Batches:
-    """Inputs and labels, batch by batch, in an order that only the seed and the epoch decide.
+    """Inputs and labels, batch by batch, in an order that depends only on the seed and the epoch.
 
-    So an interrupted run sees the batches that it would have seen. The last batch of an epoch may
+    So a resumed run sees the same batches as an uninterrupted one. The last batch of an epoch may
     be smaller.
 
     Args:
-        load_batch: returns the inputs at given positions, an array or a tuple of arrays.
+        load_batch: returns the inputs at the given positions, as an array or a tuple of arrays.
         labels: (n,) int64.
         batch_size: images in a batch.
-        seed: of the order of every epoch; None keeps the order of the labels.
-        augment: changes each batch at random. Seed, epoch and batch decide how.
-        accumulation_steps: micro-batches that each batch is divided into, of equal size but for
-            one image. The optimizer steps after the last one. From 2 on, a smaller last batch is
-            left out: its micro-batches would be too few images for batch normalisation.
+        seed: for the order in every epoch; None keeps the order of the labels.
+        augment: changes each batch at random, as the seed, the epoch and the batch decide.
+        accumulation_steps: how many micro-batches each batch is divided into. Their sizes differ
+            by at most one image. The optimizer steps after the last one. If there is more than
+            one, a smaller last batch is left out, because its micro-batches would have too few
+            images for batch normalisation.
 
     """
 
@@ -52,13 +53,14 @@ class Batches:
 
     @property
     def steps(self) -> int:
-        """Batches in an epoch."""
+        """Batches in an epoch, and so steps of the optimizer."""
         whole, left = divmod(len(self.labels), self.batch_size)
         return whole + (left > 0 and self.accumulation_steps == 1)
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
         batch, micro = divmod(index, self.accumulation_steps)
         which = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        # array_split allows sizes that differ by one.
         which = np.array_split(which, self.accumulation_steps)[micro]
         inputs = self.load_batch(which)
         if self.augment:
@@ -68,25 +70,27 @@ class Batches:
         return inputs, self.labels[which]
 
     def start_epoch(self, epoch: int) -> None:
-        """Take the order of `epoch`, counted from 0."""
+        """Set the order for `epoch`, counted from 0."""
         self.epoch = epoch
         self.order = np.arange(len(self.labels))
         if self.seed is not None:
             self.order = np.random.default_rng([self.seed, epoch]).permutation(self.order)
 
     def to_dataset(self) -> tf.data.Dataset:
-        """Return a dataset that yields the epoch's batches, each time it is iterated over.
+        """Return a dataset that yields the current epoch's batches each time it is iterated over.
 
-        It does not keep this object alive, because TensorFlow never frees a generator: keep this
-        object as long as the dataset is used.
+        TensorFlow never frees a generator, so the dataset holds only a weak reference to this
+        object. Keep this object alive for as long as the dataset is used.
         """
         weak = weakref.proxy(self)
+        # The first batch tells the shapes and dtypes. Only the size of a batch may vary.
         signature = keras.tree.map_structure(
             lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), self[0]
         )
         each = tf.data.Dataset.from_generator(
             lambda: Batches._each(weak), output_signature=signature
         )
+        # Without the cardinality Keras would learn the number of steps only in the first epoch.
         return _made_ahead(each.apply(tf.data.experimental.assert_cardinality(len(self))))
 
     def _each(self) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
@@ -94,13 +98,13 @@ class Batches:
             for index in range(len(self)):
                 yield self[index]
         except Exception as error:
-            self.failure = error
+            self.failure = error  # for `plain_errors`
             raise
 
 
 @contextmanager
 def plain_errors(*read: Batches) -> Iterator[None]:
-    """Raise what reading a batch raised. TensorFlow turns it into a text."""
+    """Raise the original error of reading a batch, of which TensorFlow keeps only the text."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -111,15 +115,15 @@ def plain_errors(*read: Batches) -> Iterator[None]:
 
 
 class ArrayBatches(Batches):
-    """The same batches of inputs in memory, picked out by TensorFlow.
+    """The same batches, from inputs in memory, gathered by TensorFlow instead of Python.
 
-    A head's step is so short that picking out its batch in Python takes a quarter as long.
+    A step of the head is short: gathering its batch in Python would take a quarter as long.
 
     Args:
         inputs: (n, ..) float32.
         labels: (n,) int64.
         batch_size: images in a batch.
-        seed: of the order of every epoch; None keeps the order of the labels.
+        seed: for the order in every epoch; None keeps the order of the labels.
 
     """
 
@@ -131,20 +135,21 @@ class ArrayBatches(Batches):
         seed: int | None = None,
     ) -> None:
         with tf.device(MAIN_MEMORY):
+            # A variable, because a new epoch must change the order in the existing dataset.
             self.shared_order = tf.Variable(np.arange(len(labels)), trainable=False)
         inputs = aligned(inputs)
         super().__init__(inputs.__getitem__, labels, batch_size, seed)
         self.inputs = shared(inputs)
 
     def start_epoch(self, epoch: int) -> None:
-        """Take the order of `epoch`, counted from 0."""
+        """Set the order for `epoch`, counted from 0."""
         super().start_epoch(epoch)
         self.shared_order.assign(self.order)
 
     def to_dataset(self) -> tf.data.Dataset:
-        """Return a dataset that takes the epoch's order anew whenever it begins.
+        """Return a dataset that uses the current epoch's order each time it is iterated over.
 
-        It calls no Python: TensorFlow never frees what it calls, here with all inputs.
+        It calls no Python function: TensorFlow would never free one, nor the inputs it refers to.
         """
         inputs, labels, order = self.inputs, tf.constant(self.labels), self.shared_order
 
@@ -157,12 +162,12 @@ class ArrayBatches(Batches):
 
 
 def _made_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Return the dataset with its next batches made while one is learnt from.
+    """Return the dataset with the next two batches prepared while the current one is used.
 
-    TensorFlow's autotuning is off, which Keras leaves on: it has nothing to tune here, and its
-    thread sleeps 10 ms, then twice as long each time, up to a minute. Now and then it misses the
-    call to end (`Model::OptimizeLoop` of TensorFlow's core/framework/model.cc), and the epoch waits
-    until it wakes: one of 26 seconds took 41.
+    This turns off TensorFlow's autotuning, which has nothing to tune here. Its thread sleeps for
+    10 ms, then twice as long each time, up to a minute. Now and then it misses the signal to end
+    (`Model::OptimizeLoop` in TensorFlow's core/framework/model.cc), and the epoch waits until the
+    thread wakes. An epoch of 26 seconds once took 41.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -1,4 +1,4 @@
-"""The state of an unfinished training. It is written whole, and checked before it is used."""
+"""The state of an unfinished training, which is written atomically and checked before use."""
 
 import hashlib
 import itertools
@@ -35,32 +35,33 @@ LAST, BEST, HISTORY, MANIFEST = FILES = (
     "history.json",
     "SHA256SUMS",
 )
-"""All that a checkpoint holds. The manifest has the digests of the others, as `sha256sum` does."""
+"""The files of a checkpoint. The manifest lists the others' digests in `sha256sum` format."""
 STARTS_OVER = "training starts over"
-"""What training says when a checkpoint is damaged."""
-NO_FOLDER = "it is no folder"
+"""The end of the message that training prints when a checkpoint is damaged."""
+NO_FOLDER = "it is not a folder"
 _DIGITS = 16
-"""Of the digest that a checkpoint's folder is called by."""
+"""Length of a checkpoint folder's name, which is the start of a SHA-256 digest."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a fit needs to go on: weights, optimizer, best weights, history.
+    """The state that a fit needs to resume: weights, optimizer, best weights and history.
 
-    The folder's name is a digest of everything that decides the result, so that no run resumes
-    another one: see `open_checkpoint`.
+    The folder's name is a digest of everything that the result depends on, so that no run resumes
+    from the state of another one. See `open_checkpoint`.
     """
 
     folder: Path
 
     def save(self, model: keras.Model, history: History) -> None:
-        """Save the state after an epoch, whole or not at all, even in a power cut.
+        """Save the state after an epoch, completely or not at all, even if the power fails.
 
         Raises:
-            ThawError: the best weights so far are no longer what was written.
+            OSError: there is not enough space on disk.
+            ThawError: the file of the best weights was damaged.
 
         """
-        # The model's variables twice: the last epoch's, and those of the best.
+        # The model's variables count twice: for the last epoch and for the best one.
         saved = [*model.variables, *model.variables, *model.optimizer.variables]
         require_space(self.folder, 4 * sum(math.prod(variable.shape) for variable in saved))
         with atomic_folder(self.folder, durable=True) as scratch:
@@ -68,18 +69,18 @@ class Checkpoint:
             if history.best_epoch == history.epochs:
                 uncompiled(model).save_weights(scratch / BEST)
             else:
-                self._check(BEST)  # or the new manifest would vouch for what is damaged
+                self._check(BEST)  # or the new manifest would contain the digest of a damaged file
                 shutil.copyfile(self.folder / BEST, scratch / BEST)
-            # Unrounded, unlike metrics: the resumed history must equal the uninterrupted one.
+            # Not rounded, unlike metrics: a resumed run must end with the same history.
             (scratch / HISTORY).write_text(json.dumps(asdict(history)))
             lines = [self._line(scratch, name) for name in (LAST, BEST, HISTORY)]
             (scratch / MANIFEST).write_text("\n".join([self._title, *lines, ""]))
 
     def resume(self, model: keras.Model) -> History:
-        """Bring a compiled `model` to where it stopped, and return its history so far.
+        """Load the saved state into a compiled `model`, and return its history so far.
 
-        Without a checkpoint the history is empty. A damaged checkpoint is reported and removed, and
-        the model stays as it is.
+        Without a checkpoint the history is empty. If the checkpoint is damaged, this prints what is
+        wrong, removes it and returns an empty history; the model stays as it is.
         """
         if not os.path.lexists(self.folder):
             return History()
@@ -87,44 +88,50 @@ class Checkpoint:
             _start_over(self.folder, flaw)
             return History()
         history = History(**json.loads((self.folder / HISTORY).read_bytes()))
+        # Keras loads the state of an optimizer only if its variables exist.
         model.optimizer.build(model.trainable_variables)
         model.load_weights(self.folder / LAST)
         return history
 
     def restore_last(self, model: keras.Model) -> None:
-        """Give a fitted `model` the weights of its last epoch; raises what `restore_best` does."""
+        """Load the weights of the last epoch into a fitted `model`.
+
+        Raises:
+            ThawError: their file was damaged.
+
+        """
         self._check(LAST)
         model.load_weights(self.folder / LAST)
 
     def restore_best(self, model: keras.Model) -> None:
-        """Give a fitted `model` the weights of its best epoch.
+        """Load the weights of the best epoch into a fitted `model`.
 
         Raises:
-            ThawError: they are no longer what was written.
+            ThawError: their file was damaged.
 
         """
         self._check(BEST)
         uncompiled(model).load_weights(self.folder / BEST)
 
     def clear(self) -> None:
-        """Remove the checkpoint, once the run's results are written."""
+        """Remove the checkpoint. Call this after the run's results have been written."""
         if not _not_thaws(self.folder):
             remove_folder(self.folder)
 
     def flaw(self, *names: str) -> str:
-        """Return what is wrong with the files of these names (default: all), or "".
+        """Return what is wrong with the named files (default: all of them), or "".
 
-        Only plain files are opened: a FIFO would never answer.
+        Only regular files are opened, because opening a FIFO would block forever.
         """
         try:
             if strange := _not_thaws(self.folder):
                 return strange
             lines = (self.folder / MANIFEST).read_text("utf-8", "replace").splitlines()
             if self._title not in lines:
-                return f"{MANIFEST} is damaged, or another run's"
+                return f"{MANIFEST} is damaged or belongs to another run"
             for name in names or (LAST, BEST, HISTORY):
                 if self._line(self.folder, name) not in lines:
-                    return f"{name} is not what was written"
+                    return f"{name} has changed since it was written"
         except (OSError, ThawError) as error:
             return str(error)
         return ""
@@ -152,17 +159,18 @@ def open_checkpoint(
     files: Sequence[Path],
     package: str = "training",
 ) -> Checkpoint:
-    """Return the place for a run's state.
+    """Return the checkpoint of a run, which may not exist yet.
 
-    Of the other unfinished runs of the same stage, only the newest stays.
+    This also tidies up: of the other unfinished runs of the same stage, it keeps only the newest.
 
     Args:
         root: the project's folder.
-        stage: the stage's name, with the seed or cell where it has several runs.
-        params: every param that the result depends on: the stage's config, dumped.
-        files: every file that it depends on.
-        package: the last package of thaw's that it depends on. The code of that package and of
-            those above it counts too. What draws figures cannot change a training.
+        stage: the stage's name, followed by the seed or the cell if it has several runs.
+        params: every param that the result depends on, which is the stage's config as a dict.
+        files: every file that the result depends on.
+        package: the last of thaw's packages (in the order of `thaw.PACKAGES`) that the result
+            depends on. Their code is part of the digest too. Code that only draws figures is not,
+            because it cannot change a training.
 
     """
     identity = {
@@ -174,18 +182,19 @@ def open_checkpoint(
     folder = root / paths.PRIVATE / "checkpoints" / stage
     if os.path.lexists(folder / digest) and kind(folder / digest) != FOLDER:
         _start_over(folder / digest, NO_FOLDER)
-    put_back(folder / digest)
-    unfinished = list(folder.glob(f"{SCRATCH}*"))  # of runs that were killed while they wrote
+    put_back(folder / digest)  # if a run was killed between the two renames of its last save
+    unfinished = list(folder.glob(f"{SCRATCH}*"))  # of runs that were killed while writing
     others = [path for path in folder.glob("*") if _is_checkpoint(path) and path.name != digest]
+    # The newest stays for whoever tries other params and then goes back to those of that run.
     older = sorted(others, key=lambda path: path.lstat().st_mtime)[:-1]
     for useless in (*unfinished, *older):
-        if not _not_thaws(useless):
+        if not _not_thaws(useless):  # never delete what somebody else put there
             remove_folder(useless)
     return Checkpoint(folder / digest)
 
 
 def _code(last: str) -> list[Path]:
-    """Return the modules of the packages through `last`, and of packages in them."""
+    """Return the Python files of all packages up to and including `last`, subpackages included."""
     names = list(PACKAGES)
     folder = Path(thaw.__file__).parent
     packages = names[: names.index(last) + 1]
@@ -196,42 +205,42 @@ def _code(last: str) -> list[Path]:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    """Whether `open_checkpoint` made it: a copy that somebody keeps beside it has another name."""
+    """Whether `open_checkpoint` made it. A copy that somebody made has a different name."""
     return bool(re.fullmatch(f"[0-9a-f]{{{_DIGITS}}}", path.name)) and kind(path) == FOLDER
 
 
 def _not_thaws(place: Path) -> str:
-    """Return what at `place` thaw did not write there, or ""."""
+    """Return why `place` is not a folder with only thaw's files in it, or ""."""
     if kind(place) != FOLDER:
         return NO_FOLDER
     try:
         for path in place.iterdir():
             if path.name not in FILES:
-                return f"{path.name} is not of a checkpoint"
+                return f"{path.name} does not belong to a checkpoint"
             if kind(path) != FILE:
-                return f"{path.name} is no plain file"
+                return f"{path.name} is not a regular file"
     except OSError as error:
         return str(error)
     return ""
 
 
 def _start_over(place: Path, flaw: str) -> None:
-    """Report the damage, and remove what is at `place`; move it aside if it is not all thaw's."""
+    """Print the damage and remove `place`, or rename it if it holds other files than thaw's."""
     kept = ""
     if _not_thaws(place):
         names = (place.with_name(f"{place.name}-aside-{i}") for i in itertools.count(1))
         aside = next(name for name in names if not os.path.lexists(name))
         place.rename(aside)
-        kept = f"it is not all thaw's, so it was kept as {aside.name}; "
+        kept = f"thaw did not write all of it, so it was kept as {aside.name}; "
     else:
         remove_folder(place)
     print(f"the checkpoint {place} is damaged, {flaw}: {kept}{STARTS_OVER}", flush=True)
 
 
 def uncompiled(model: keras.Model) -> keras.Model:
-    """Return the same layers as a model that was never compiled: it is saved without optimizer.
+    """Return a model of the same layers that was not compiled, so its file has no optimizer.
 
-    It keeps the name, which Keras writes into the file. A new model would get a number, which would
-    differ between an interrupted and an uninterrupted run.
+    Keras writes the model's name into the file. The name is kept because Keras would number a new
+    one, and the number would differ between an interrupted and an uninterrupted run.
     """
     return keras.Model(model.inputs, model.outputs, name=model.name)

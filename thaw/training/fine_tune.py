@@ -1,4 +1,4 @@
-"""train-full and train-partial: fit the head and the backbone above its first layers."""
+"""train-full and train-partial: fit the head and the layers of the backbone that are thawed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,12 +31,12 @@ from thaw.training.result import TrainingResult
 
 Splits = Mapping[str, Images]
 LoadBatch = Mapping[str, Callable[..., Any]]
-"""By split, what returns the inputs of the images at given positions."""
+"""For each split, a function from positions to the inputs of the images there."""
 
 
 @dataclass(frozen=True)
 class _Network:
-    """What is trained, on batches of what size."""
+    """The network to train, and the size of its batches."""
 
     base: keras.Model
     head: keras.Model
@@ -47,11 +47,17 @@ class _Network:
 
 
 def fine_tune(root: Path, config: FineTuneConfig) -> TrainingResult:
-    """Fit the head and the backbone above the layers that `config.thawing` freezes.
+    """Fit the head and the layers of the backbone that `config.thawing` does not freeze.
+
+    An interrupted run resumes from its checkpoint.
 
     Args:
         root: the project's folder.
         config: the stage's params.
+
+    Raises:
+        ThawError: an input is missing or damaged, the training diverges, or the batches need
+            micro-batches in float16.
 
     """
     seed_everything(config.seed)
@@ -72,7 +78,7 @@ def fine_tune(root: Path, config: FineTuneConfig) -> TrainingResult:
     history = _fit(config, network, images, trained, load_batch, checkpoint)
     seen = len(images["train"])
     macs = seen * cost(base, network.frozen, history.epochs, plan.cache)
-    if warmup_epochs:  # on features that are computed once
+    if warmup_epochs:  # the warm-up runs every image through the whole backbone once
         macs += seen * cost(base, BACKBONE_LAYERS, 1, cached=True)
     return TrainingResult(
         model=model,
@@ -97,22 +103,22 @@ def _open_splits(root: Path, config: FineTuneConfig) -> Splits:
 
 
 def _build(root: Path, config: FineTuneConfig, train: Images) -> _Network:
-    """Return the pretrained backbone, its first layers frozen, and a new head."""
+    """Return the pretrained backbone, with its first layers frozen, and a new head."""
     base = backbone.for_training(weights.resnet50(config.image_size, top=False))
     source = weights.load(root / paths.WEIGHTS, base)
     frozen = backbone.freeze_count(base, config.thawing.freeze)
     backbone.freeze_first(base, frozen)
     batch = min(config.training.batch_size, len(train))
-    # A head alone is small: its batches fit whole.
+    # If only the head trains, whole batches fit in memory.
     limit = config.microbatch_pixels if frozen < BACKBONE_LAYERS else 0
     steps = accumulation_steps(batch, config.image_size, limit, config.precision)
-    # The momentum is that of a whole step, and each of its micro-batches moves the statistics.
+    # The momentum in params.yaml is for a whole batch, but every micro-batch moves the statistics.
     backbone.set_batch_norm_momentum(base, config.training.batch_norm_momentum ** (1 / steps))
     return _Network(base, build_head(config.head, config.seed), source, frozen, batch, steps)
 
 
 def _warm_up(config: FineTuneConfig, network: _Network, train: Images) -> int:
-    """Fit the head on the pretrained features before the backbone thaws; return the epochs."""
+    """Fit only the head, on the pretrained features; return the number of epochs."""
     warmup = config.training.head_warmup
     if warmup.epochs:
         features = backbone.image_model(network.base, config.image_size, config.value_range)
@@ -140,9 +146,10 @@ def _plan(config: FineTuneConfig, network: _Network, images: Splits) -> CachePla
 def _cached(
     root: Path, config: FineTuneConfig, network: _Network, images: Splits
 ) -> tuple[keras.Model, LoadBatch]:
-    """Return what is left to train, and what reads its inputs from the cache."""
+    """Return the model that is left to train, and the functions that read its inputs."""
     prefix, suffix = backbone.split_at(network.base, network.frozen)
     trained = keras.Model(suffix.inputs, network.head(suffix.output), name="suffix")
+    # The test split is predicted once, by the whole model, so it needs no cache.
     fitted = {split: images[split] for split in ("train", "validation")}
     load_batch = activation_cache.cached(
         root, prefix, config.image_size, config.value_range, fitted, config.thawing.engine

@@ -1,4 +1,4 @@
-"""Seeding, compiling and fitting; an interrupted fit goes on where it stopped."""
+"""Seeding, compiling and fitting. An interrupted fit resumes where it stopped."""
 
 import math
 import os
@@ -18,24 +18,26 @@ from thaw.training.checkpoint import Checkpoint, uncompiled
 from thaw.training.history import HISTORY_COLUMNS, History
 
 HEAD_STEPS = 32
-"""Steps of a head alone that TensorFlow takes in one go: each is so short that what Keras does
-around it counts. A backbone's are long enough."""
+"""Steps that TensorFlow takes at a time when only the head is trained.
+
+They are so short that Keras' own work between steps would count. Steps of a backbone are longer."""
 
 
 def seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
-    """Make an epoch's dropout masks depend on the seed and the epoch alone.
+    """Make the dropout masks of an epoch depend only on the seed and the epoch.
 
-    Keras does not save the state of a layer's random generator, so a resumed run would draw other
-    masks.
+    Keras does not save the state of a layer's random generator, so a resumed run would otherwise
+    draw different masks.
     """
     layers = [layer for layer in _layers(model) if isinstance(layer, keras.layers.Dropout)]
+    # Numbered among layers that drop anything, so that each has a seed of its own.
     for i, layer in enumerate(layer for layer in layers if layer.rate > 0):
         state = np.random.default_rng([seed, epoch, i]).integers(1 << 32, size=2, dtype=np.uint32)
         layer.seed_generator.state.assign(state)
 
 
 def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Yield the layers of a model and of the models in it, in order."""
+    """Yield the layers of a model and of all models nested in it, in order."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _layers(layer)
@@ -44,7 +46,7 @@ def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 class _SeedEachEpoch(keras.callbacks.Callback):
-    """Orders each epoch's batches and seeds its dropout."""
+    """Sets the order of the batches and the seeds of dropout when an epoch begins."""
 
     def __init__(self, train: Batches) -> None:
         super().__init__()
@@ -56,7 +58,7 @@ class _SeedEachEpoch(keras.callbacks.Callback):
 
 
 class _SaveEachEpoch(keras.callbacks.Callback):
-    """Keeps history and checkpoint, and knows when to stop."""
+    """Updates the history and the checkpoint after each epoch, and stops the training."""
 
     def __init__(
         self, training: Fit, patience: int, history: History, checkpoint: Checkpoint
@@ -74,10 +76,11 @@ class _SaveEachEpoch(keras.callbacks.Callback):
                 f"these weights. Received: learning_rate {self.training.learning_rate}. Try a "
                 "tenth of it."
             )
+        # The history first: the checkpoint contains it.
         self.history.rows.append(row)
         self.checkpoint.save(self.model, self.history)
         if self.history.is_over(self.training.epochs, self.patience):
-            self.model.stop_training = True
+            self.model.stop_training = True  # Keras stops when this epoch's callbacks have run
 
 
 def fit(
@@ -91,35 +94,35 @@ def fit(
     label_smoothing: float = 0.0,
     steps_per_execution: int = 1,
 ) -> History:
-    """Fit `model` on the cross-entropy, and leave it with its best epoch's weights.
+    """Fit `model` on the cross-entropy, and leave it with the weights of its best epoch.
 
-    The best epoch is the one with the lowest validation loss. A run that was interrupted goes on
-    after its last whole epoch, from `checkpoint`, and ends with the same weights as a run without
-    interruption. Where the checkpoint is damaged, the training starts over.
+    The best epoch is the one with the lowest validation loss. An interrupted run resumes from
+    `checkpoint` after its last complete epoch, and ends with the same weights as a run without
+    interruption. If the checkpoint is damaged, the training starts over.
 
     Args:
         model: from inputs to probabilities (n, 10).
-        train: what it is fitted on.
-        validation: what its epochs are compared on.
-        training: how long and how fast.
-        checkpoint: the state of an interrupted run, and of this one.
-        patience: epochs without a lower validation loss before it ends; 0 = never.
-        optimizer: Adam at `training.learning_rate` where it is None.
+        train: the batches to fit on.
+        validation: the batches that decide which epoch is best.
+        training: the number of epochs and the learning rate.
+        checkpoint: where the state is saved after each epoch, and read if a run was interrupted.
+        patience: stop after this many epochs without a lower validation loss; 0 means never.
+        optimizer: the default is Adam at `training.learning_rate`.
         label_smoothing: see `cross_entropy`.
         steps_per_execution: see `keras.Model.compile`; `HEAD_STEPS` for a head.
 
     Returns:
-        The loss (nats, penalties included) and accuracy of each epoch on train, as the epoch went,
-        and on validation, at its end.
+        The loss (nats, penalties included) and accuracy of each epoch: on train, averaged while
+        the weights change, and on validation, at the end of the epoch.
 
     Raises:
-        ThawError: the loss is not finite, or the state was damaged after the fit had begun.
-        Exception: whatever reading a batch raises.
+        ThawError: the loss is not finite, or the checkpoint was damaged during the fit.
+        Exception: any error that reading a batch raises.
 
     """
     optimizer = optimizer or faster.Adam(training.learning_rate)
     compile_model(model, optimizer, label_smoothing, steps_per_execution)
-    history = checkpoint.resume(model)
+    history = checkpoint.resume(model)  # after compiling, because it restores the optimizer too
     if history.epochs:
         print(f"{GOING_ON} {history.epochs} of {training.epochs}", flush=True)
     if not history.is_over(training.epochs, patience):
@@ -133,24 +136,25 @@ def fit(
                     _SeedEachEpoch(train),
                     _SaveEachEpoch(training, patience, history, checkpoint),
                 ],
-                shuffle=False,  # Batches does
+                shuffle=False,  # Batches shuffles
                 verbose=_verbosity(),
             )
+    # The best epoch is often not the last one, so its weights come from the file.
     checkpoint.restore_best(model)
     return history
 
 
 def warm_up_head(head: keras.Model, features: Batches, start: HeadWarmup) -> float:
-    """Fit the head alone, before the backbone thaws (LP-FT: Kumar et al. 2022).
+    """Fit only the head, before the backbone is trained too (LP-FT: Kumar et al. 2022).
 
     Returns:
-        Its last epoch's loss (nats, penalties included).
+        The loss of the last epoch (nats, penalties included).
 
     Raises:
-        ThawError: that is not finite.
+        ThawError: this loss is not finite.
 
     """
-    alone = uncompiled(head)  # or the whole network's file would hold this optimizer, too
+    alone = uncompiled(head)  # otherwise the file of the whole network would hold this optimizer
     compile_model(alone, faster.Adam(start.learning_rate), steps_per_execution=HEAD_STEPS)
     history = alone.fit(
         features.to_dataset(),
@@ -174,8 +178,9 @@ Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
 def cross_entropy(label_smoothing: float) -> str | Loss:
     """Return the loss of labels (n,) and probabilities (n, 10), in nats.
 
-    Smoothed (Szegedy et al. 2016), the right class is asked for with probability
-    1 - 0.9 `label_smoothing`, every other with a tenth of it. Keras smooths one-hot labels only.
+    With smoothing (Szegedy et al. 2016), the target probability of the true class is 1 - 0.9
+    `label_smoothing`, and that of each other class 0.1 `label_smoothing`. Keras can smooth only
+    one-hot labels.
     """
     if not label_smoothing:
         return "sparse_categorical_crossentropy"
@@ -195,18 +200,21 @@ def compile_model(
     label_smoothing: float = 0.0,
     steps_per_execution: int = 1,
 ) -> None:
-    """Compile `model` as `fit` does, whose docstring says what the arguments are."""
+    """Compile `model` for `fit`, whose docstring explains the arguments."""
     model.compile(
         optimizer=optimizer,
         loss=cross_entropy(label_smoothing),
         metrics=["accuracy"],
         steps_per_execution=steps_per_execution,
-        jit_compile=False,  # XLA makes ResNet50 three to four times slower on a CPU at 32 px
+        jit_compile=False,  # with XLA, ResNet50 at 32 px takes 3 to 4 times as long on a CPU
     )
 
 
 def _verbosity() -> int:
-    """Return Keras' progress bar on a terminal, one line an epoch elsewhere, none where quiet."""
+    """Return Keras' `verbose`: a progress bar on a terminal, one line per epoch elsewhere.
+
+    Keras prints nothing if the environment variable THAW_QUIET is set.
+    """
     if os.environ.get(QUIET):
         return 0
     return 1 if sys.stdout.isatty() else 2

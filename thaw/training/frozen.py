@@ -21,16 +21,24 @@ from thaw.training.fitting import HEAD_STEPS, fit
 from thaw.training.result import TrainingResult
 
 BATCH = 256
-"""Features that a head predicts from at once."""
+"""Features in a batch that the head predicts."""
 Features = Mapping[str, tuple[NDArray, NDArray]]
 
 
 def train_frozen(root: Path, config: TrainFrozenConfig) -> TrainingResult:
-    """Fit the head on cached features, and set it on the frozen backbone.
+    """Fit the head on cached features, and put it on top of the frozen backbone.
 
-    The backbone's batch normalisation stays on its moving statistics, so this gives what fitting
-    the whole frozen model would give. It costs one pass over the images instead of one an epoch.
-    Only the masks of dropout are drawn in another way.
+    The backbone's batch normalisation uses its moving statistics, so the result is what fitting the
+    whole frozen model would give, except that dropout draws different masks. It takes one pass over
+    the images instead of one for each epoch.
+
+    Args:
+        root: the project's folder, with the features and the weights.
+        config: the stage's params.
+
+    Raises:
+        ThawError: the features or the weights are missing or damaged, or the training diverges.
+
     """
     training = config.train_frozen
     features = _load(root, config)
@@ -48,7 +56,7 @@ def train_frozen(root: Path, config: TrainFrozenConfig) -> TrainingResult:
         label_smoothing=training.label_smoothing,
         steps_per_execution=HEAD_STEPS,
     )
-    head = build_head(config.head, config.seed)  # of Keras' own layers, for the file
+    head = build_head(config.head, config.seed)  # Keras' own layers, so that Keras can load it
     head.set_weights(fast_head.get_weights())
     base = weights.resnet50(config.image_size, top=False)
     source = weights.load(root / paths.WEIGHTS, base)
@@ -68,9 +76,9 @@ def train_frozen(root: Path, config: TrainFrozenConfig) -> TrainingResult:
 
 
 def _load(root: Path, config: TrainFrozenConfig) -> Features:
-    """Return features (n, 2048) float32 and labels (n,) int64 of each split."""
+    """Return the features (n, 2048) float32 and labels (n,) int64 of each split."""
     features = {split: load_features(root / paths.FEATURES, split) for split in SPLITS}
-    if count := config.train_frozen.images:  # 0 is all of them, which need no copy
+    if count := config.train_frozen.images:  # 0 means all of them, and no copy
         values, labels = features["train"]
         chosen, _ = stratified(labels, count, config.seed)
         features["train"] = (values[chosen], labels[chosen])

@@ -1,4 +1,4 @@
-"""What a training gives, whichever mode it was."""
+"""The result of a training in any mode, and the loop over its seeds."""
 
 import gc
 from collections.abc import Callable, Iterator, Mapping
@@ -18,20 +18,20 @@ Config = TypeVar("Config", TrainFrozenConfig, FineTuneConfig)
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A fitted model, and what is reported of it.
+    """A fitted model, and everything that is reported about it.
 
     Attributes:
         model: the whole classifier, with the weights of its best epoch.
-        history: of its epochs.
-        predictions: on each split, with that model.
+        history: loss and accuracy of each epoch.
+        predictions: the model's predictions on each split.
         source: where the backbone's weights came from.
-        seed: of this training.
+        seed: the seed of this training.
         layers_frozen: how many of the backbone's first layers did not train.
-        frozen_through: the stage of ResNet50 in which the frozen layers end, conv1 to conv5, or
+        frozen_through: the stage of ResNet50 in which the frozen layers end: conv1 to conv5, or
             none.
-        macs: multiply-accumulate operations of the backbone's convolutions in all of training.
-        head_warmup_epochs: epochs of the head alone, before the backbone thawed.
-        checkpoint: to be cleared once the results are written.
+        macs: multiply-accumulate operations of the backbone's convolutions in the whole training.
+        checkpoint: the saved state, which is to be cleared after the results have been written.
+        head_warmup_epochs: epochs in which only the head was trained, before the backbone.
 
     """
 
@@ -50,11 +50,11 @@ class TrainingResult:
 def each_seed(
     train: Callable[[Config], TrainingResult], config: Config, seeds: int
 ) -> Iterator[TrainingResult]:
-    """Train with `seeds` seeds, from `config.seed` on."""
+    """Train with `seeds` consecutive seeds, from `config.seed` on, and yield each result."""
     for seed in range(config.seed, config.seed + seeds):
         if seeds > 1:
             print(f"seed {seed}", flush=True)
         yield train(config.model_copy(update={"seed": seed}))
-        # Keras' objects refer to one another, so that only the collector frees what they hold: the
-        # run's images or features.
+        # Keras' objects refer to one another in cycles. Only the garbage collector frees them, and
+        # with them the images or features of the run.
         gc.collect()
