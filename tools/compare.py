@@ -139,6 +139,7 @@ def experiment(commit: str, entry: Mapping[str, Any]) -> Experiment:
 
 def experiments_table(rows: list[Experiment]) -> Table:
     """Return a table of the experiments' states, test accuracies, and the params that differ."""
+    # A dict instead of a set keeps the order of params.yaml.
     names = dict.fromkeys(name for row in rows for name in row.params)
     changed = [name for name in names if len({str(row.params.get(name)) for row in rows}) > 1]
     table = Table(title="Experiments")

@@ -57,6 +57,7 @@ def nested(rows: Iterable[CellRow]) -> dict[str, Any]:
     """Return the rows as nested metrics: a cell's results lie below its values of `LEVELS`."""
     cells: dict[str, Any] = {}
     for row in rows:
+        # Each level is popped, so that only the results are left for the innermost mapping.
         entries = asdict(row)
         inner = cells
         for level in LEVELS:

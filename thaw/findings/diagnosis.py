@@ -135,6 +135,7 @@ def diagnose(root: Path, config: DiagnoseConfig) -> tuple[list[CellResult], dict
     frozen = [backbone.freeze_count(base, freeze) for freeze in settings.freeze]
     train, validation = _sample(root, config)
     results = []
+    # The last batch of an epoch may be short, so the number of steps is rounded up.
     for cell in cells(frozen, steps=-(-settings.images // settings.batch_size)):
         statistics = statistics_in_words(cell.statistics)
         print(f"cell: {cell.freeze} layers frozen, {cell.value_range} input, {statistics}")
@@ -210,5 +211,6 @@ def _fit_cell(
 
 def _checkpoint(root: Path, config: DiagnoseConfig, images: Images, cell: Cell) -> Checkpoint:
     name = f"{cell.freeze}-{cell.value_range}-{cell.statistics.replace(' ', '-')}"
+    # A checkpoint only fits the same params, weights and images.
     files = [root / paths.WEIGHTS / weights.WEIGHTS_FILE, images.path]
     return open_checkpoint(root, f"diagnose-{name}", config.dump(), files, package="findings")

@@ -21,6 +21,7 @@ def accuracy(predictions: Predictions) -> float:
 def cross_entropy(predictions: Predictions) -> float:
     """Return the mean negative log probability of the right class, in nats."""
     right = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]
+    # In float64, because a float32 sum over many images would lose digits.
     return float(-np.log(np.maximum(right, _SMALLEST, dtype=np.float64)).mean())
 
 

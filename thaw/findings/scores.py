@@ -55,6 +55,7 @@ def spread_metrics(split: str, correct: Sequence[NDArray[np.bool_]]) -> dict[str
     """
     accuracies = [right.mean() for right in correct]
     return {
+        # ddof=1, because the seeds are a sample of all possible ones.
         f"{split}_accuracy_mean": float(np.mean(accuracies)),
         f"{split}_accuracy_std": float(np.std(accuracies, ddof=1)),
     }

@@ -146,6 +146,7 @@ def to_rows(lines: Sequence[Mapping[str, str]], kind: type[Row], path: Path) -> 
     try:
         return TypeAdapter(list[kind]).validate_python(lines)  # type: ignore[valid-type]
     except ValidationError as error:
+        # One mistake is enough for a message, and pydantic's own text would fill the screen.
         first = error.errors()[0]
         row, column = first["loc"]
         raise ValueError(

@@ -100,6 +100,7 @@ def _measured(results: Path) -> Iterator[FullDataRow]:
     for name, model in FULL_DATA.items():
         path = results / f"full-data-{name}.csv"
         lines = read_csv(path, REMEDY) if path.is_file() else []
+        # This set's stage is baseline, whose metrics have names of their own.
         if name == "linear":
             lines = [{field: row[metric] for field, metric in LINEAR.items()} for row in lines]
         yield from to_rows([row | {"model": model} for row in lines], FullDataRow, path)

@@ -192,6 +192,7 @@ def _mistakes(answers: TestPredictions, test: Images) -> Iterator[Mistake]:
 
 def _before_after(results: Results) -> Iterator[BeforeAfter]:
     """Yield one test image of each class: the first that ResNet50 has classified."""
+    # ResNet50 may have classified other test images than the ones that the modes were tested on.
     row_of = rows_by_position(results.test)
     shown = [position for position in sorted(results.named) if position in row_of]
     # Weights without a 1000-class top have named no image; then the first of each class will do.

@@ -105,6 +105,7 @@ def causes(cells: Sequence[CellRow]) -> Iterator[str]:
         by_other, by_unit, by_both = (
             cell.validation_accuracy - right.validation_accuracy for cell in (other, unit, both)
         )
+        # Both changes are negative if the causes cost accuracy: the lower one costs more.
         name = statistics_in_words(other.statistics)
         where = {BACKBONE_LAYERS: "the whole base frozen", 0: "nothing frozen"}
         verdict = f"the larger cause is {'the input' if by_unit < by_other else name}"
