@@ -1,20 +1,22 @@
-# make repro            set up, then run the pipeline; QUIET=1 leaves its epochs unsaid
-# make test             set up, then the fast tests; make test-slow: the real pipeline, few images
-# make lint             style, format, types
-# make compare          the modes and the experiments so far, as tables
-# make study SET=curve  a set of experiments (tools/study/sets.yaml), by DVC's queue; goes on where
-#                       it was stopped. make curve and make notebook are two of them
-# make bench            thaw against the naive way, 11 to 19 minutes; make bench-quick in 5
-# make bench-engines    what computes features how fast; make bench-scaling: how cost grows;
-#                       make bench-memory: what each stage takes; make bench-overhead: what an
-#                       idle `dvc repro` spends its time on
-# make pr-comment BASE=main   what this changes, as Markdown
-# make browser          chromium, for the tests of report.html, where root may install it
-# make reliability      bytes, faults, disks, queue, mirrors, mutations at length, hours: docs/reliability.md
-# make audit            known vulnerabilities in requirements.lock; needs the network
-# make lock             requirements.lock and versions.yaml anew, from pyproject.toml
-# make pretrain         the bundled weights anew, hours long; goes on where it was stopped
-# make test-pretrain    the tests of that
+# make repro            set up, then run the pipeline; QUIET=1 hides the progress of the epochs
+# make test             set up, then run the fast tests
+# make test-slow        run the real pipeline on few images as a test
+# make lint             check style, format and types
+# make compare          print the modes and the experiments so far as tables
+# make study SET=curve  run a set of experiments (tools/study/sets.yaml) in DVC's queue; a stopped
+#                       set continues where it was. make curve and make notebook run two of them
+# make bench            compare thaw with the naive way, 11 to 19 minutes; make bench-quick takes 5
+# make bench-engines    measure the speed of each engine that computes features
+# make bench-scaling    measure how the cost grows
+# make bench-memory     measure the memory of each stage
+# make bench-overhead   measure where an idle `dvc repro` spends its time
+# make pr-comment BASE=main   print what the working tree changes against BASE, as Markdown
+# make browser          install chromium for the tests of report.html; needs root
+# make reliability      test failures at length, which takes hours; docs/reliability.md lists them
+# make audit            look for known vulnerabilities in requirements.lock; needs the network
+# make lock             rewrite requirements.lock and versions.yaml from pyproject.toml
+# make pretrain         make the bundled weights again, which takes hours; a stopped run continues
+# make test-pretrain    run the tests of pretrain/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +24,7 @@ STAMP := $(VENV)/.installed
 PRETRAIN_VENV := pretrain/.venv
 PRETRAIN_BIN := $(CURDIR)/$(PRETRAIN_VENV)/bin
 PRETRAIN_STAMP := $(PRETRAIN_VENV)/.installed
-# Stages and tests find the tools of the virtual environment, whatever the shell has.
+# Stages and tests then find the virtual environment's tools before the shell's own.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test test-slow lint lock setup bench bench-quick bench-engines bench-memory
@@ -110,7 +112,7 @@ browser:
 pr-comment: $(STAMP)
 	@$(BIN)/python -m tools.pr_comment $(BASE) $(if $(IMAGES),--images $(IMAGES))
 
-# pretrain/params.yaml's evaluation fine-tunes on thaw's own images.
+# The evaluation in pretrain/params.yaml fine-tunes on thaw's own images, hence preprocess.
 pretrain: setup $(PRETRAIN_STAMP)
 	$(BIN)/dvc repro preprocess
 	cd pretrain && PATH="$(PRETRAIN_BIN):$$PATH" dvc repro
@@ -126,7 +128,7 @@ $(PRETRAIN_STAMP): $(STAMP) requirements.lock pretrain/requirements.txt
 	  -r pretrain/requirements.txt
 	@touch $@
 
-# uv writes one lock for all platforms and Pythons; pip, which installs it, cannot.
+# pip installs from the lock, but only uv can write one lock for all platforms and Python versions.
 lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock

@@ -1,1 +1,1 @@
-"""The stages of dvc.yaml, one module each: read, call thaw, write."""
+"""The stages of dvc.yaml, one module each. A stage reads its inputs, calls thaw and writes."""

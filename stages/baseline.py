@@ -1,9 +1,11 @@
-"""Stage baseline: what ResNet50 says before any retraining, a linear classifier, chance.
+"""Stage baseline: ResNet50's answers before any retraining, a linear classifier, and chance.
 
 Reads   data/images/  data/weights/
 Writes  metrics/baseline.json
-        data/results/baseline/  top1_0-255.csv, top1_0-1.csv: the commonest ImageNet classes
-            predictions.csv: the likeliest of each test image; train_image_6.npy
+        data/results/baseline/
+            top1_0-255.csv, top1_0-1.csv: the commonest ImageNet classes by input range
+            predictions.csv: the likeliest ImageNet classes of each test image
+            train_image_6.npy: the picture of training image 6
 """
 
 from pathlib import Path
@@ -26,13 +28,14 @@ from thaw.support.tables import write_csv, write_json
 
 
 def main(root: Path = Path()) -> str:
-    """Run the stage in `root`."""
+    """Run the stage in `root` and return one line about its results."""
     config = BaselineConfig.load(root)
     set_up(config.threads)
     source = weights.load_source(root / paths.WEIGHTS)
     test = open_images(root / paths.IMAGES, config.side, "test")
     test = test.sample(config.baseline.images, config.seed)
     example = open_images(root / paths.IMAGES, config.side, "examples").first(1)
+    # Without the 1000-class top, the network has no answers: only the other baselines remain.
     named = _name(root / paths.WEIGHTS, test, example) if source.top else {}
     metrics: dict[str, Any] = {"weights": source.name, "has_1000_class_top": source.top}
     metrics |= _linear(root, config)
@@ -57,6 +60,7 @@ def _write_tables(folder: Path, named: dict[str, ImageNetPredictions], test: Ima
     ]
     write_csv(folder / "predictions.csv", baseline.PREDICTION_COLUMNS, rows)
     for value_range in VALUE_RANGES:
+        # dvc.yaml plots these tables, so they need at least one row.
         shares = baseline.share_rows(named[value_range]) if named else [("no 1000-class top", 0.0)]
         write_csv(folder / f"top1_{value_range}.csv", ("imagenet_class", "share"), shares)
 
@@ -69,7 +73,7 @@ def _linear(root: Path, config: BaselineConfig) -> Metrics:
 
 
 def _name(folder: Path, test: Images, example: Images) -> dict[str, ImageNetPredictions]:
-    """Ask ResNet50 with the weights in `folder` what the images are, in each value range."""
+    """Return the predictions of ResNet50, with the weights in `folder`, by value range."""
     network = weights.resnet50(test.size, top=True)
     weights.load(folder, network)
     named = {}

@@ -1,9 +1,11 @@
-"""Stage diagnose: why the notebooks ended at val_acc = 0.1, by switching their mistakes one by one.
+"""Stage diagnose: why the notebooks ended at val_acc = 0.1, tested one mistake at a time.
 
 Reads   data/images/  data/weights/
 Writes  metrics/diagnose.json
-        data/results/diagnose/  cells.csv, history.csv
-            shifts.csv: by batch normalisation layer, in the network's order
+        data/results/diagnose/
+            cells.csv: the results of each cell after the last epoch
+            history.csv: every epoch of each cell
+            shifts.csv: the shift in each batch normalisation layer, in the network's order
 """
 
 from collections.abc import Sequence
@@ -20,14 +22,16 @@ from thaw.support.tables import write_csv, write_json
 from thaw.training.history import HISTORY_COLUMNS
 
 DIGITS = 4
+"""The decimal places of the shifts."""
 
 
 def main(root: Path = Path()) -> str:
-    """Run the stage in `root`."""
+    """Run the stage in `root` and return one line about its results."""
     results, metrics = diagnose(root, DiagnoseConfig.load(root))
     with atomic_folder(root / paths.RESULTS / "diagnose") as folder:
         _write_tables(folder, results)
     write_json(root / paths.METRICS / "diagnose.json", metrics)
+    # Last, so that a run interrupted while it writes can still resume from the checkpoints.
     for result in results:
         result.checkpoint.clear()
     reached = [result.row.validation_accuracy for result in results]
@@ -41,6 +45,7 @@ def _write_tables(folder: Path, results: Sequence[CellResult]) -> None:
     for result in results:
         cell = (result.cell.freeze, result.cell.value_range, result.cell.statistics)
         for epoch in result.history.rows:
+            # The first column is the epoch, which is written as a whole number.
             values = (epoch[column] for column in HISTORY_COLUMNS[1:])
             history.append((*cell, int(epoch["epoch"]), *values))
         for layer, shift in result.shifts.items():

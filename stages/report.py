@@ -1,6 +1,6 @@
-"""Stage report: what came out, for people.
+"""Stage report: the results as figures, tables and pages for people.
 
-Reads   metrics/  data/results/  data/images/  study/  params.yaml  requirements.lock
+Reads   metrics/  data/results/  data/images/  tools/study/  params.yaml  requirements.lock
 Writes  plots/  report/report.md  report/report.html
 """
 
@@ -17,10 +17,11 @@ PAGES = ("report.md", "report.html")
 
 
 def main(root: Path = Path()) -> str:
-    """Run the stage in `root`."""
+    """Run the stage in `root` and return the names of what it wrote."""
     contents = gather(root)
     with atomic_folder(root / paths.PLOTS) as plots:
         draw(root, contents, plots)
+        # The HTML page embeds the figures, so they have to be drawn first.
         texts = {name: render(contents, plots, f"{name}.j2") for name in PAGES}
     for name, text in texts.items():
         with atomic_file(root / paths.REPORT / name) as scratch:

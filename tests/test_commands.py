@@ -38,7 +38,7 @@ def test_what_is_no_warning_of_dvcs_is_passed_over(said: str) -> None:
 
 
 def test_a_command_that_is_not_there() -> None:
-    with pytest.raises(SystemExit, match=r"no-such-program is not there: install it"):
+    with pytest.raises(SystemExit, match=r"no-such-program was not found\. Install it"):
         answer("no-such-program")
 
 

@@ -209,7 +209,7 @@ def test_a_damaged_object_of_dvcs_cache_is_named_and_replaced(project: Project) 
     removals = [line for line in advice.splitlines() if line.startswith("  rm -f ")]
     project.run("sh", "-c", "\n".join(removals))
     project.dvc("repro")
-    assert "objects of DVC's cache are whole" in project.run(
+    assert "objects of DVC's cache are intact" in project.run(
         sys.executable, "-m", "tools.verify_cache"
     )
     assert project.changed() == ""

@@ -195,7 +195,7 @@ def test_what_is_no_text_is_left_out() -> None:
     assert "Against" not in text
     assert "No param changed." in text
     assert "Gone:\n\n````text\nx\n````" in text
-    assert "other bytes in:\n\n````text\nM metrics/a.json\n````" in text
+    assert "different bytes in:\n\n````text\nM metrics/a.json\n````" in text
 
 
 def test_the_file_that_is_handed_on(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_the_file_that_is_handed_on(tmp_path: Path) -> None:
     assert "gives the committed bytes" in shown
     assert "is not JSON" in said(tmp_path / "no")
     assert "must hold a JSON object" in said(tmp_path / "list")
-    assert "is no file" in said(tmp_path / "link")
+    assert "is not a regular file" in said(tmp_path / "link")
     assert "must be https" in said(tmp_path / "changes.json", "--images", "javascript:x")
 
 

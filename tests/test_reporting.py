@@ -134,7 +134,7 @@ ONE_ANSWER = "seed,image,actual,predicted,confidence\n0,0,Bag,Coat,0.9\n"
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("full/predictions.csv", ONE_ANSWER, r"are of 1 images, its metrics of 100"),
+        ("full/predictions.csv", ONE_ANSWER, r"are for 1 images, but its metrics are for 100"),
         ("full/predictions.csv", ONE_ANSWER.replace("Coat", "Gown"), r"is damaged"),
         ("full/predictions.csv", ONE_ANSWER.replace("0.9", "sure"), r"is damaged"),
         ("full/predictions.csv", ONE_ANSWER.replace("0.9", "1.1"), r"from 0 to 1"),
@@ -156,7 +156,7 @@ def test_predictions_of_other_images_are_refused(results: Path) -> None:
     path = results / "data/results/full/predictions.csv"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], *reversed(lines[1:])]))
-    with pytest.raises(ThawError, match=r"train-full are not of these images.*dvc repro"):
+    with pytest.raises(ThawError, match=r"train-full do not belong to the images.*dvc repro"):
         gather(results)
 
 
@@ -173,10 +173,11 @@ def test_a_difference_that_may_be_none_is_no_win(low: float, verdict: str) -> No
     lead = Difference("partial", "frozen", 0.05, low, 0.09)
     said = answer(modes, baseline, [lead])
     first = (
-        "train-partial, on 50 training images, reaches 0.8500 [0.8000, 0.9000] on 100 test images"
+        "train-partial, trained on 50 images, reaches a test accuracy of 0.8500 [0.8000, 0.9000] "
+        "on 100 images. "
     )
     assert said.startswith(first)
-    assert f"{verdict} train-frozen, on 50, with" in said
+    assert f"It is {verdict} train-frozen, which was trained on 50 images and" in said
     behind = Difference("frozen", "partial", -0.05, -0.09, -low)
     assert answer(modes, baseline, [behind]) == said
     assert behind.may_be_none == lead.may_be_none == (low < 0)
@@ -205,24 +206,24 @@ def test_the_tables_behind_the_figures_by_hand(results: Path) -> None:
 def test_the_causes_in_words(results: Path) -> None:
     text = render(results, "report.md.j2")
     for said in (
-        "With the whole base frozen, the run done right ends at a validation accuracy of 0.770",
+        "With the whole base frozen, the correct run ends at a validation accuracy of 0.770",
         "Input in [0, 1] alone changes it by -0.650, batch statistics alone by -0.200",
-        "both together by -0.670: the larger cause is the input. With both, training accuracy is",
-        "is on average 1.20 standard deviations from what validation normalises with",
+        "and both together by -0.670: the larger cause is the input. With both, training accuracy",
+        "are then on average 1.20 standard deviations from those that validation normalises by",
     ):
         assert said in text
 
 
 def test_no_cause_is_named_where_none_costs_anything() -> None:
     (text,) = causes([replace(cell, validation_accuracy=0.76) for cell in CELLS])
-    assert "neither alone costs more than chance may" in text
+    assert "neither alone costs more than chance can explain" in text
     assert "larger cause" not in text
 
 
 def test_of_several_seeds_the_answer_gives_the_mean(results: Path) -> None:
     spread = {"seeds": 3, "test_accuracy_mean": 0.995, "test_accuracy_std": 0.01}
     text = render(results, "report.md.j2", full=spread)
-    assert "train-full, on 50 training images, reaches 0.9950 ± 0.0100 over 3 seeds" in text
+    assert "reaches a test accuracy of 0.9950 ± 0.0100 over 3 seeds on 100 images" in text
     assert "| 0.9950 ± 0.0100 (3 seeds) |" in text
 
 

@@ -85,7 +85,7 @@ def test_a_metric_that_contradicts_the_results_is_named(
 ) -> None:
     said = refusal(project, name, metric, value)
     if metric == "test_images":
-        assert "are of 100 images, its metrics of 99" in said
+        assert "are for 100 images, but its metrics are for 99" in said
         return
     start = r"metrics/(full|baseline|diagnose)\.json: [\w.-]+ must be "
     assert re.match(start, said)

@@ -36,7 +36,7 @@ def damage(project: Path, content: str) -> Path:
 
 def test_a_whole_cache_is_said_to_be(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     verify_cache.main()
-    assert "All 4 objects of DVC's cache are whole" in capsys.readouterr().out
+    assert "All 4 objects of DVC's cache are intact" in capsys.readouterr().out
 
 
 def test_what_is_damaged_is_named_with_what_replaces_it(

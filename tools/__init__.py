@@ -1,3 +1,3 @@
-"""What people and CI run around the pipeline; the pipeline itself needs none of it."""
+"""Tools that people and CI run around the pipeline. The pipeline itself does not need them."""
 
-import thaw  # noqa: F401 - before any library that reads the variables which it settles
+import thaw  # noqa: F401 - sets environment variables that other libraries read when imported

@@ -1,4 +1,4 @@
-"""What ResNet50 makes of one image, stage by stage: python -m tools.activations_figure.
+"""Draw ResNet50's activations for one image, stage by stage: python -m tools.activations_figure.
 
 Reads   data/images/  data/weights/  (run `dvc repro preprocess weights` first)
 Writes  docs/activations.png
@@ -32,27 +32,36 @@ PATH = Path("docs/activations.png")
 def activations(
     network: keras.Model, image: NDArray[np.uint8], value_range: str
 ) -> list[NDArray[np.float32]]:
-    """Return each stage's output, (side, side, channels)."""
+    """Return the output of each of `STAGES`, (side, side, channels) float32.
+
+    Args:
+        network: ResNet50 without its top.
+        image: (size, size, 3) uint8.
+        value_range: the range of the pixels passed to `preprocess_input`, 0-255 or 0-1.
+
+    """
     outputs = [network.get_layer(name).output for name in STAGES]
     maps = keras.Model(network.input, outputs)(preprocess(image[np.newaxis], value_range))
     return [keras.ops.convert_to_numpy(tensor)[0] for tensor in maps]
 
 
 def strongest(maps: NDArray[np.float32]) -> int:
-    """Return the channel that varies most over the map, of a single pixel the largest."""
+    """Return the channel that varies most over the map; if the map is one pixel, the largest."""
+    # At 32 px the last stage has a single pixel, over which nothing varies.
     values = maps.std(axis=(0, 1)) if len(maps) > 1 else maps[0, 0]
     return int(values.argmax())
 
 
 @style(grid=False)
 def main(root: Path = Path()) -> None:
-    """Draw each stage's strongest channel, with the mean over all of them."""
+    """Draw the strongest channel of each stage for each input range, and give the stage's mean."""
     params = load_params(root)
     set_up(params.threads)
     network = weights.resnet50(SMALL, top=False)
     source = weights.load(root / "data/weights", network)
     image = open_images(root / "data/images", SMALL, "examples").batch(slice(0, 1))[0]
     by_range = {name: activations(network, image, name) for name in VALUE_RANGES}
+    # Both rows show the channels and the colour scale of 0-255 input, so that they can be compared.
     channels = [strongest(maps) for maps in by_range["0-255"]]
     figure = new_figure(11, 5, f"Training image 6 in ResNet50 at 32 px, weights: {source.name}")
     for row, (value_range, maps) in zip(

@@ -1,10 +1,11 @@
-"""What a pull request changes, as a comment: python3 tools/comment.py changes.json [--images URL].
+"""Print what a pull request changes, as a comment: python3 tools/comment.py CHANGES [--images URL].
 
-Reads   changes.json  what `python -m tools.pr_comment BASE --json` wrote
+Reads   CHANGES  the output of `python -m tools.pr_comment BASE --json`
 
-A fork's code wrote that file, so every character of it may have been chosen to deceive. It is shown
-in fences, in which GitHub makes no heading, image, link or mention. This runs where comments may be
-written, from the default branch, with Python's own library alone.
+That file was written by a fork's code, so all of it may be crafted to deceive. The comment shows it
+inside code fences, where GitHub renders no heading, image, link or mention. This script runs with
+permission to write comments. Therefore it comes from the default branch and uses only Python's
+standard library.
 """
 
 import argparse
@@ -17,20 +18,22 @@ from pathlib import Path
 from typing import Any
 
 MARKER = "<!-- thaw: what this changes -->"
-"""The first line, by which the one comment is found again and updated in place."""
+"""The first line. The workflow finds the existing comment by it and updates it in place."""
 LABEL = (
-    "> Made from this pull request's own files, by its own code. Nobody has checked what it says."
+    "> Made from this pull request's own files, by its own code. Nobody has checked the content."
 )
 MOST = 65_536
-"""Characters that GitHub takes; what `LONGEST` allows together, the plots included, is less."""
+"""The longest comment that GitHub accepts, in characters. `LONGEST` and the plots stay below it."""
 LONGEST = {"params": 6_000, "metrics": 9_000, "all_metrics": 26_000, "report": 9_000}
 LONGEST |= {"gone": 1_500, "unnamed": 1_500, "again": 2_000}
+"""The largest number of characters shown of each text."""
 MOST_LINES = 400
 MOST_TICKS = 3
-"""In a row within a fence, which has one more; of more, so many are shown."""
+"""A longer row of backticks is shortened to this many. The fences have one more, so that no text
+can close them."""
 MOST_IMAGES = 12
 MOST_BYTES = 10_000_000
-"""Of the file that is read."""
+"""The largest number of bytes read from a file."""
 PLOT = re.compile(r"plots/(?!.*\.\.)[A-Za-z0-9_./-]{1,80}\.png")
 ADDRESS = re.compile(r"(https://[A-Za-z0-9_./-]{1,200}/)?")
 REVISION = re.compile(r"[A-Za-z0-9_./-]{1,80}")
@@ -40,9 +43,9 @@ def render(changes: Mapping[str, Any], images: str = "") -> str:
     """Return the comment as Markdown.
 
     Args:
-        changes: texts by the names of `LONGEST`, lists of paths under `plots` and `gone`, and the
-            revision under `base`; whatever is none is left out.
-        images: address that plots/ are shown from.
+        changes: texts under the names in `LONGEST`, lists of paths under `plots` and `gone`, and
+            the revision under `base`. Entries of another type are left out.
+        images: the address that the images of plots/ are shown from.
 
     """
     base = changes.get("base")
@@ -64,52 +67,57 @@ def render(changes: Mapping[str, Any], images: str = "") -> str:
 
 
 def run_again(changes: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a run of the commit gave."""
+    """Yield the section about a second run of the commit."""
     yield "### Run again"
     differing = fence(changes, "again")
     yield (
-        f"A run of this commit on the runner gives other bytes in:\n\n{differing}"
+        f"Running this commit on the CI runner gives different bytes in:\n\n{differing}"
         if differing
-        else "A run of this commit gives the committed bytes."
+        else "Running this commit on the CI runner gives the committed bytes."
     )
 
 
 def plots(changes: Mapping[str, Any], images: str) -> Iterator[str]:
-    """Yield the changed and new images of plots/, and the names of all others."""
+    """Yield the changed and new images of plots/, and the names of those that are not shown."""
     changed = texts(changes.get("plots"))
     shown = [path for path in changed if PLOT.fullmatch(path)][:MOST_IMAGES]
     yield from (f"![{path}]({images}{path})" for path in shown)
     if others := [path for path in changed if path not in shown]:
-        yield "Changed, too:\n\n" + fence({"unnamed": "\n".join(map(one_line, others))}, "unnamed")
+        yield "Also changed:\n\n" + fence({"unnamed": "\n".join(map(one_line, others))}, "unnamed")
     if gone := texts(changes.get("gone")):
         yield "Gone:\n\n" + fence({"gone": "\n".join(map(one_line, gone))}, "gone")
 
 
 def texts(value: object) -> list[str]:
-    """Return the texts of a list, none where it is no list."""
+    """Return the strings in a list, or nothing if `value` is not a list."""
     return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
 
 
 def fence(changes: Mapping[str, Any], name: str) -> str:
-    """Return a text in a fence that it cannot end, cut where it is too long, "" for none."""
+    """Return a text inside a code fence that it cannot close, or "" if there is no text.
+
+    A text that is too long is cut, and a note says so.
+    """
     text = changes.get(name)
     if not isinstance(text, str) or not text.strip():
         return ""
+    # `clean` makes some characters longer, so the text is cut again after it.
     lines = clean(text[: LONGEST[name]]).strip("\n").split("\n")
     kept = "\n".join(lines[:MOST_LINES])[: LONGEST[name]]
     kept = re.sub(f"`{{{MOST_TICKS},}}", "`" * MOST_TICKS, kept)
     ticks = "`" * (MOST_TICKS + 1)
     cut = len(text) > LONGEST[name] or len(lines) > MOST_LINES or len(kept) == LONGEST[name]
-    note = "\n\nCut here: there is more in the pull request's files." if cut else ""
+    note = "\n\nCut here. The pull request's files have the rest." if cut else ""
     return f"{ticks}text\n{kept}\n{ticks}{note}"
 
 
 def clean(text: str) -> str:
-    """Return text in which nothing is hidden, turns the line around or stands above it.
+    """Return the text with every character visible and in its place.
 
-    Control characters, marks that change the direction or take no room, accents without a letter
-    and code points without a meaning are shown as their numbers.
+    Control characters, marks that reverse the direction or have no width, combining accents that
+    belong to no letter, and unassigned code points are shown as their numbers.
     """
+    # NFC joins a letter and its accent into one character, so ordinary accents stay readable.
     whole = unicodedata.normalize("NFC", text.replace("\r\n", "\n")).replace("\t", "    ")
     return "".join(letter if _plain(letter) else f"\\u{ord(letter):04x}" for letter in whole)
 
@@ -120,15 +128,15 @@ def _plain(letter: str) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Return text without line breaks."""
+    """Return the text with its line breaks escaped."""
     return text.replace("\r", "\\r").replace("\n", "\\n")
 
 
 def main() -> None:
-    """Print the comment of a file, or end with one message."""
+    """Print the comment, or end with an error message."""
     parser = argparse.ArgumentParser(prog="python3 tools/comment.py")
     parser.add_argument("changes", type=Path)
-    parser.add_argument("--again", type=Path, help="what a run of the commit changed, a line each")
+    parser.add_argument("--again", type=Path, help="files that a run changed, one on a line")
     parser.add_argument("--images", default="", help="address that plots/ are shown from")
     options = parser.parse_args()
     if not ADDRESS.fullmatch(options.images):
@@ -145,9 +153,10 @@ def main() -> None:
 
 
 def read(path: Path) -> str:
-    """Return what a file holds, at most `MOST_BYTES`; end the process where that fails."""
+    """Return up to `MOST_BYTES` of a file as text. If it is not a plain file, end the process."""
+    # An archive from a fork may hold a link to any file of the runner.
     if path.is_symlink() or not path.is_file():
-        sys.exit(f"error: {path} is no file")
+        sys.exit(f"error: {path} is not a regular file")
     with path.open("rb") as file:
         return file.read(MOST_BYTES).decode("utf-8", errors="replace")
 

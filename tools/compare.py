@@ -1,4 +1,4 @@
-"""The three modes and the experiments so far, as tables: python -m tools.compare."""
+"""Print the three modes and the experiments so far as tables: python -m tools.compare."""
 
 import json
 import re
@@ -21,11 +21,13 @@ from tools.commands import dvc, git
 from tools.pr_comment import shown
 
 MOST = 20
-"""Experiments shown, the newest of HEAD first; and commits that are looked at besides HEAD."""
+"""How many experiments are shown at most, and how many commits besides HEAD are searched."""
 MEASURED = "success"
+"""DVC's name for the state of an experiment that has ended and has metrics."""
 REFERENCE = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/")
 QUEUED = re.compile(r"dvc-exp:[0-9a-f]+:([0-9a-f]{40}):")
-"""What DVC writes into git of an experiment that ended, and of one that waits or failed."""
+"""How DVC names the starting commit in git: REFERENCE for experiments that have ended, QUEUED for
+those that wait or have failed."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,12 @@ class Experiment:
     """One of DVC's experiments.
 
     Attributes:
-        name: its own, or its revision's first digits.
-        commit: the branch or the first digits of what it was started from.
+        name: the experiment's name, or the first digits of its revision if it has none.
+        commit: the commit it was started from, as a branch or as its first digits.
         state: queued, running, failed or success.
-        params: by path; those that params.yaml holds besides thaw's are left out.
-        accuracies: on test, by mode; none where the experiment has not succeeded: DVC would give
-            those of the commit.
+        params: thaw's own params by path. Other entries of params.yaml are left out.
+        accuracies: the test accuracies by mode. Empty unless the experiment has succeeded, because
+            DVC otherwise gives the accuracies of the commit.
 
     """
 
@@ -50,7 +52,7 @@ class Experiment:
 
 
 def main() -> None:
-    """Print both tables, or end with one message."""
+    """Print both tables, or end with an error message."""
     console = Console()
     try:
         console.print(
@@ -61,14 +63,16 @@ def main() -> None:
     if found := list(experiments()):
         console.print(experiments_table(found[:MOST]))
         if len(found) > MOST:
-            console.print(f"And {len(found) - MOST} more: `dvc exp show --all-commits`.")
+            console.print(
+                f"{len(found) - MOST} more are not shown. `dvc exp show --all-commits` lists all."
+            )
     else:
-        console.print("No experiments yet: `dvc exp run -S freeze=20` makes one.")
+        console.print("No experiments yet. `dvc exp run -S freeze=20` runs one.")
 
 
 def modes_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return what each mode reached, and at what price."""
-    table = Table(title="What is committed or was run last")
+    """Return a table of each mode's test accuracy and what it was trained with."""
+    table = Table(title="The modes, as in metrics/")
     for name in ("", "test accuracy", "95 % interval", "parameters trained", "training images"):
         table.add_column(name, justify="right" if name else "left")
     for mode, of in metrics.items():
@@ -84,6 +88,7 @@ def modes_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def baselines() -> list[str]:
     """Return HEAD and the newest other commits that experiments were started from."""
+    # `dvc exp show --all-commits` would read every commit of the history.
     references = git("for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
     stashes = [name for name in references if name.startswith("refs/exps/celery/")]
     queued = "\n".join(git("reflog", "show", "--format=%gs", name) for name in stashes)
@@ -97,7 +102,7 @@ def baselines() -> list[str]:
 
 
 def experiments() -> Iterator[Experiment]:
-    """Yield HEAD's experiments and those of earlier commits, as DVC knows them."""
+    """Yield HEAD's experiments and then those of other commits, as DVC reports them."""
     revisions = [part for commit in baselines() for part in ("--rev", commit)]
     for commit in json.loads(dvc("exp", "show", "--json", *revisions)):
         for entry in commit["experiments"] or ():
@@ -105,8 +110,15 @@ def experiments() -> Iterator[Experiment]:
 
 
 def experiment(commit: str, entry: Mapping[str, Any]) -> Experiment:
-    """Return one experiment of `dvc exp show --json`; one run in the workspace has no state."""
+    """Return one experiment of `dvc exp show --json`.
+
+    Args:
+        commit: the commit that it was started from.
+        entry: DVC's entry for it.
+
+    """
     revision = entry["revs"][0]
+    # An experiment that was run in the workspace has no executor and so no state.
     state = (entry["executor"] or {}).get("state") or MEASURED
     data = revision["data"] or {"params": {}, "metrics": {}}
     params = data["params"].get(paths.PARAMS.name, {}).get("data") or {}
@@ -126,7 +138,8 @@ def experiment(commit: str, entry: Mapping[str, Any]) -> Experiment:
 
 
 def experiments_table(rows: list[Experiment]) -> Table:
-    """Return each experiment's state and test accuracies, and the params in which they differ."""
+    """Return a table of the experiments' states, test accuracies, and the params that differ."""
+    # A dict instead of a set keeps the order of params.yaml.
     names = dict.fromkeys(name for row in rows for name in row.params)
     changed = [name for name in names if len({str(row.params.get(name)) for row in rows}) > 1]
     table = Table(title="Experiments")

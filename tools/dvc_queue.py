@@ -1,4 +1,7 @@
-"""What DVC's queue of experiments is doing, from DVC's own objects and not from what it prints."""
+"""The state of DVC's queue of experiments, read from DVC's Python objects.
+
+`dvc queue status` prints tables for people, whose columns are hard to take apart.
+"""
 
 import sys
 from dataclasses import dataclass
@@ -13,9 +16,10 @@ class Queue:
     """The queue at one moment.
 
     Attributes:
-        states: of each task: its experiment's name, "" where it has none, and Running, Queued,
-            Failed or Success. A name may occur several times: it ended at earlier commits, too.
-        workers: how many are alive, busy or not.
+        states: the name and the state of each task's experiment. The name is "" if it has none, and
+            the state is Running, Queued, Failed or Success. The same name occurs several times if
+            its experiment also ended at earlier commits.
+        workers: how many workers are alive, including idle ones.
 
     """
 
@@ -23,7 +27,7 @@ class Queue:
     workers: int
 
     def names(self, *states: str) -> set[str]:
-        """Return the names of experiments that are in one of these states."""
+        """Return the names of the experiments in any of these states."""
         return {name for name, state in self.states if state in states}
 
     @property
@@ -33,14 +37,14 @@ class Queue:
 
     @property
     def busy(self) -> bool:
-        """Whether a worker is alive and has something to do."""
+        """Whether a worker is alive and an experiment waits or runs."""
         return bool(self.workers and self.pending)
 
 
 def look(root: Path = Path()) -> Queue:
-    """Return the state of the queue of the project in `root`; it takes a second.
+    """Return the state of the queue of the project in `root`. This takes about a second.
 
-    End the process with what DVC says is wrong.
+    If DVC cannot read the queue, end the process with its message.
     """
     try:
         with Repo(str(root)) as repo:

@@ -1,9 +1,10 @@
-"""Whether DVC works in this folder: python -m tools.folder, which `make repro` asks first.
+"""Check that DVC works in this folder: python -m tools.folder. `make repro` runs it first.
 
-DVC 3.67 runs queued experiments, and those with --temp, in clones beneath the folder. It names
-these by URLs that it does not escape, and by a file that it writes as ASCII; so they fail, in most
-cases before any of thaw's code runs, and `dvc queue logs` has nothing to tell. Braces in the path
-make any `dvc repro` fail, since DVC takes them for places in its progress bar.
+DVC 3.67 runs queued experiments, and those with --temp, in clones below the folder. It refers to
+the clones by URLs that it does not escape, and in a file that it writes as ASCII. Some characters
+in the path therefore make these experiments fail, usually before thaw's code runs, and then
+`dvc queue logs` shows nothing. Braces in the path make every `dvc repro` fail, because DVC formats
+its progress bar with the path as a template.
 """
 
 import sys
@@ -13,7 +14,7 @@ BRACES, OF_URLS = "{}", "#?"
 
 
 def unfit(folder: Path) -> str:
-    """Return the characters of a folder's path with which experiments in clones fail."""
+    """Return the characters of a folder's path that make experiments in clones fail, each once."""
     found = [
         c for c in str(folder) if c in BRACES + OF_URLS or not (c.isascii() and c.isprintable())
     ]
@@ -21,7 +22,7 @@ def unfit(folder: Path) -> str:
 
 
 def explain(folder: Path, characters: str) -> str:
-    """Return what does not work in a folder with these characters, what does, and the way out."""
+    """Return a message: what works and what fails with these characters, and what to do."""
     works = "`dvc repro` and `dvc exp run` work here; `dvc exp run` with --queue or --temp and"
     if set(characters) & set(BRACES):
         works = "Neither `dvc repro` nor"
@@ -33,7 +34,7 @@ def explain(folder: Path, characters: str) -> str:
 
 
 def main() -> None:
-    """Say what does not work here; end with 1 where `dvc repro` is among it."""
+    """Print what does not work in this folder. Exit with 1 if `dvc repro` does not."""
     folder = Path.cwd()
     if characters := unfit(folder):
         fatal = set(characters) & set(BRACES)

@@ -1,8 +1,9 @@
-"""DVC's plots page without a network: python -m tools.plots_page, after a change of the versions.
+"""Make the template of DVC's plots page work offline: python -m tools.plots_page.
 
-Writes  .dvc/plots_page.html  the template that .dvc/config names, with vega's scripts inside
+Writes  .dvc/plots_page.html  the template that .dvc/config names, with Vega's scripts inside
 
-DVC's own page loads the same versions of them from a content delivery network.
+DVC's own page loads the same scripts from a content delivery network. Run this tool after changing
+a version below; it needs npm and the network.
 """
 
 import base64
@@ -14,7 +15,8 @@ import tempfile
 from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / ".dvc/plots_page.html"
-# npm package, its script, its SHA-512 as npm's registry gives it. All BSD-3-Clause.
+# For each npm package: its script, and the package's SHA-512 in the form of npm's registry. The
+# versions are those that DVC's own page loads. All packages are under BSD-3-Clause.
 SCRIPTS = {
     "vega@5.20.2": (
         "build/vega.min.js",
@@ -29,6 +31,7 @@ SCRIPTS = {
         "wcDyQPE4J5aiCDc3/suH5RQDvrKkjuLkhzUcbOLwEkNF8/+pp17tS0JghzEvAPNRg+5aG1/N2ydixq8Lk3dOlg==",
     ),
 }
+# Double braces are for DVC, which fills them in; `main` fills in the single ones.
 TEMPLATE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -51,7 +54,7 @@ table {{ border-spacing: 1rem; }}
 
 
 def fetch(package: str, script: str, digest: str) -> str:
-    """Return a package's script, once the package is the one that is pinned here."""
+    """Download a package and return its script. End the process if the digest does not match."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True)
@@ -66,10 +69,11 @@ def fetch(package: str, script: str, digest: str) -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Download the scripts and write the page."""
     texts = [(name, fetch(name, *pinned)) for name, pinned in SCRIPTS.items()]
+    # HTML ends a script element at the first "</script", even inside a string of JavaScript.
     if any("</script" in text for _, text in texts):
-        sys.exit("error: a script would end its own element. Choose another version.")
+        sys.exit("error: a script contains </script and cannot be inlined. Choose another version.")
     scripts = "\n".join(
         f"<script>\n/* {name}, BSD-3-Clause, https://github.com/vega */\n{text}\n</script>"
         for name, text in texts

@@ -1,7 +1,8 @@
-"""A pull request's comment: python -m tools.pr_comment BASE [--images URL | --json] > comment.md.
+"""Print a pull request's comment: python -m tools.pr_comment BASE [--images URL | --json].
 
-What the working tree changes against a git revision: params, metrics, plots, and the report's
-summary. Prints Markdown, or JSON of which tools.comment makes Markdown; posts nothing.
+The comment shows what the working tree changes against a git revision: params, metrics, plots and
+the report's summary. It is printed as Markdown, or with --json as the input of tools.comment, which
+turns it into Markdown. Nothing is posted.
 """
 
 import argparse
@@ -19,7 +20,7 @@ PLOTS = "plots/*.png"
 
 
 def main() -> None:
-    """Print the comment, or end with one message."""
+    """Print the comment, or end with an error message."""
     parser = argparse.ArgumentParser(prog="python -m tools.pr_comment")
     parser.add_argument("base", help="what to compare with: a branch, tag or commit")
     parser.add_argument("--images", default="", help="address that plots/ are shown from")
@@ -31,15 +32,16 @@ def main() -> None:
 
 
 def check_base(base: str) -> None:
-    """End the process where there is no such commit."""
+    """End the process with a message if there is no commit called `base`."""
+    # git would take a name that begins with a dash for an option.
     if not base.startswith("-"):
         named = outcome("git", "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
         if named.returncode == 0:
             return
     if git("rev-parse", "--is-shallow-repository") == "true":
         sys.exit(
-            f"error: {base} is not in this clone, which is shallow. Fetch the history: git fetch "
-            "--unshallow, or fetch-depth: 0 in actions/checkout."
+            f"error: {base} is not in this clone, which is shallow. Fetch the history with `git "
+            "fetch --unshallow`, or set fetch-depth: 0 for actions/checkout."
         )
     sys.exit(
         f"error: there is no commit to compare with. Allowed: a branch, tag or commit of this "
@@ -48,7 +50,7 @@ def check_base(base: str) -> None:
 
 
 def changes(base: str) -> dict[str, Any]:
-    """Return what `tools.comment.render` shows."""
+    """Return the changes against `base` in the form that `tools.comment.render` takes."""
     params, metrics = diff("params", base), diff("metrics", base, "--all")
     return {
         "base": base,
@@ -62,7 +64,14 @@ def changes(base: str) -> dict[str, Any]:
 
 
 def diff(kind: str, base: str, *options: str) -> list[list[str]]:
-    """Return the rows of `dvc params diff` or `dvc metrics diff`: file, name, old, new, change."""
+    """Return the rows of `dvc params diff` or `dvc metrics diff`: file, name, old, new, change.
+
+    Args:
+        kind: `params` or `metrics`.
+        base: the revision to compare with.
+        options: further options for DVC.
+
+    """
     by_file = json.loads(dvc(kind, "diff", base, "--json", *options))
     return [
         [file, name, *(shown(change.get(which)) for which in ("old", "new", "diff"))]
@@ -72,18 +81,20 @@ def diff(kind: str, base: str, *options: str) -> list[list[str]]:
 
 
 def table(kind: str, rows: list[list[str]]) -> str:
-    """Return rows below their header, "" for none."""
+    """Return the rows as a table with a header, or "" if there are none."""
     return "\n".join(_aligned([["file", kind, "before", "now", "change"], *rows])) if rows else ""
 
 
 def shown(value: object) -> str:
-    """Return a value as it was written, a dash for none."""
+    """Return a value as text, or a dash for None."""
     if value is None:
         return "-"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _aligned(rows: list[list[str]]) -> Iterator[str]:
+    # A line break in a value would break the table. Columns wider than 60 are not padded, because a
+    # single long value would widen every row.
     rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [min(max(map(len, column)), 60) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -92,23 +103,31 @@ def _aligned(rows: list[list[str]]) -> Iterator[str]:
 
 
 def plots(base: str, kind: str) -> list[str]:
-    """Return the images of plots/ that changed: `kind` is git's --diff-filter."""
+    """Return the images of plots/ that changed.
+
+    Args:
+        base: the revision to compare with.
+        kind: git's --diff-filter: "D" for deleted files, "d" for all others.
+
+    """
+    # git quotes unusual names unless -z is given.
     options = ("--no-renames", "--name-only", "-z", f"--diff-filter={kind}")
     return listed(git("diff", *options, base, "--", PLOTS))
 
 
 def new_plots() -> list[str]:
-    """Return the images of plots/ that git does not have yet."""
+    """Return the images of plots/ that git does not track yet, which `git diff` leaves out."""
     return listed(git("ls-files", "-z", "--others", "--exclude-standard", "--", PLOTS))
 
 
 def listed(names: str) -> list[str]:
-    """Return the names that git ended with a zero each."""
+    """Return the names in git's output, which -z ends with a zero byte each."""
     return [name for name in names.split("\0") if name]
 
 
 def summary() -> str:
-    """Return report.md through its comparison table."""
+    """Return report.md up to the end of its first section, or "" if there is no such file."""
+    # A pull request may turn the file into a link to any file of the runner.
     if not REPORT.is_file() or REPORT.is_symlink():
         return ""
     with REPORT.open(encoding="utf-8", errors="replace") as file:

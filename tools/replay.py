@@ -1,9 +1,10 @@
-"""What stages that depend on packages cost instead of on modules: python -m tools.replay.
+"""Measure how many more stages run if they depend on packages: python -m tools.replay.
 
-Goes over the last commits to thaw/ or stages/ from before thaw had packages. For each it counts the
-stages of that commit's dvc.yaml which a changed file runs again: by its own deps, which were
-modules, and had each module stood for the whole package that it lies in today. A stage that runs
-only because an earlier one gave other bytes is counted in neither.
+Stages used to depend on single modules and now depend on whole packages. This tool goes through the
+last commits to thaw/ or stages/ from before thaw had packages. For each commit it counts the stages
+that run again because of the changed files. It counts twice: with the modules in that commit's
+dvc.yaml, and with each module replaced by the package that holds it today. Neither count includes
+stages that run only because an earlier stage gave different bytes.
 """
 
 import argparse
@@ -16,16 +17,17 @@ from tools.commands import git
 
 CODE = ("thaw", "stages")
 FIRST_PACKAGE = "thaw/support/__init__.py"
-"""The file whose commit made packages of the flat modules."""
+"""A file that was added by the commit that moved the flat modules into packages."""
 
 
 def split_commit() -> str:
-    """Return the commit that made the packages."""
+    """Return the commit that moved the modules into packages."""
+    # git lists the newest commit first, and the file may have been added again later.
     return git("log", "--diff-filter=A", "--format=%H", "--", FIRST_PACKAGE).splitlines()[-1]
 
 
 def packages(split: str) -> dict[str, str]:
-    """Return today's package, such as thaw/data, by what a file of the flat layout was called."""
+    """Return today's package of each module, such as thaw/data, by the module's flat path."""
     only_renames = ("-M", "--diff-filter=R", "--name-status")
     renames = git("diff", *only_renames, f"{split}~1", "HEAD", "--", "thaw")
     moved = [line.split("\t")[1:] for line in renames.splitlines()]
@@ -33,19 +35,19 @@ def packages(split: str) -> dict[str, str]:
 
 
 def dependencies(commit: str) -> dict[str, list[str]]:
-    """Return the deps of each stage in a commit's dvc.yaml."""
+    """Return the dependencies of each stage in a commit's dvc.yaml."""
     stages = yaml.safe_load(git("show", f"{commit}:dvc.yaml"))["stages"]
     return {name: stage.get("deps", []) for name, stage in stages.items()}
 
 
 def runs(changed: set[str], stages: Mapping[str, list[str]]) -> set[str]:
-    """Return the stages that depend on a changed file, or on a folder that it is in."""
+    """Return the stages that depend on a changed file or on a folder that contains one."""
     places = changed | {str(parent) for path in changed for parent in PurePosixPath(path).parents}
     return {name for name, deps in stages.items() if places & set(deps)}
 
 
 def compare(commit: str, package: Mapping[str, str]) -> tuple[set[str], set[str]]:
-    """Return the stages that a commit runs again, by modules and by packages."""
+    """Return the stages that a commit makes run again: with modules, and with packages as deps."""
     changed = set(git("diff-tree", "--no-commit-id", "--name-only", "-r", commit).splitlines())
     by_module = dependencies(commit)
     by_package = {
@@ -55,7 +57,7 @@ def compare(commit: str, package: Mapping[str, str]) -> tuple[set[str], set[str]
 
 
 def main() -> None:
-    """Print a line for each commit, and the totals."""
+    """Print a table with a row for each commit, and the totals."""
     parser = argparse.ArgumentParser(prog="python -m tools.replay", description=__doc__)
     parser.add_argument("--commits", type=int, default=21, help="how many (default: 21)")
     options = parser.parse_args()

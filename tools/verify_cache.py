@@ -1,8 +1,9 @@
-"""Every object of DVC's cache, held to the digest that names it: python -m tools.verify_cache.
+"""Compare every object in DVC's cache with its digest: python -m tools.verify_cache.
 
-DVC takes an object that is read-only for whole (`LocalHashFileDB.check` in dvc-data): it copies a
-damaged one to the workspace, and keeps it when its stage runs again. This reads all of them, names
-the damaged ones and what replaces them, and ends with 1. It deletes nothing.
+DVC assumes that an object that is read-only is intact (`LocalHashFileDB.check` in dvc-data). It
+copies a damaged object to the workspace, and keeps it when the stage runs again. This tool reads
+all objects. If some are damaged, it prints them and the commands that replace them, and exits with
+1. It deletes nothing.
 """
 
 import json
@@ -20,11 +21,11 @@ from thaw.support.files import md5
 
 DIGEST = re.compile("[0-9a-f]{32}")
 FOLDER = ".dir"
-"""What the name of an object ends in that lists a folder's files."""
+"""The end of the name of an object that lists a folder's files."""
 
 
 def main() -> None:
-    """Print what is damaged, and the commands that replace it."""
+    """Print the damaged objects and the commands that replace them."""
     try:
         repo = Repo()
         cache = Path(repo.cache.local.path)
@@ -35,8 +36,8 @@ def main() -> None:
         sys.exit(f"error: DVC cannot read this project: {error}")
     if not damaged:
         print(
-            f"All {len(every):,} objects of DVC's cache are whole. Should a file in the workspace "
-            "be damaged, delete it: `dvc checkout` brings it back."
+            f"All {len(every):,} objects of DVC's cache are intact. If a file in the workspace is "
+            "damaged, delete it and run `dvc checkout`, which restores it."
         )
         return
     print("\n".join(advice(damaged, len(every), copies)))
@@ -44,7 +45,11 @@ def main() -> None:
 
 
 def objects(cache: Path) -> Iterator[tuple[str, Path]]:
-    """Yield each object's name, its digest with `FOLDER` behind that of a folder, and its path."""
+    """Yield the name and the path of each object.
+
+    The name is the object's MD5. The name of an object that lists a folder also ends in `FOLDER`.
+    """
+    # The first two digits are the folder that DVC files an object under.
     for path in sorted(cache.glob("??/*")):
         name = path.parent.name + path.name
         if DIGEST.fullmatch(name.removesuffix(FOLDER)):
@@ -53,7 +58,7 @@ def objects(cache: Path) -> Iterator[tuple[str, Path]]:
 
 def is_whole(path: Path, name: str) -> bool:
     """Return whether a file can be read and has the MD5 that `name` begins with."""
-    if not path.is_file():  # a FIFO would never answer
+    if not path.is_file():  # reading a FIFO would block for ever
         return False
     try:
         return md5(path) == name.removesuffix(FOLDER)
@@ -62,11 +67,11 @@ def is_whole(path: Path, name: str) -> bool:
 
 
 def workspace_copies(repo: Repo, whole: dict[str, Path]) -> dict[str, list[Path]]:
-    """Return which files in the workspace are to have which object's content.
+    """Return the files in the workspace that should have each object's content, by its name.
 
     Args:
         repo: the project.
-        whole: the objects that are not damaged: those of folders say what is in them.
+        whole: the paths of the intact objects by name. Those that list a folder are read.
 
     """
     copies = defaultdict(list)
@@ -80,12 +85,12 @@ def workspace_copies(repo: Repo, whole: dict[str, Path]) -> dict[str, list[Path]
 
 
 def advice(damaged: dict[str, Path], count: int, copies: dict[str, list[Path]]) -> Iterator[str]:
-    """Yield lines: what is damaged, and commands that remove it and its damaged copies.
+    """Yield lines about the damaged objects, and the commands that replace them.
 
     Args:
-        damaged: paths by name.
-        count: objects in the cache.
-        copies: as `workspace_copies` gives them.
+        damaged: the paths of the damaged objects by name.
+        count: how many objects the cache holds.
+        copies: the result of `workspace_copies`.
 
     """
     remove = []
@@ -94,6 +99,7 @@ def advice(damaged: dict[str, Path], count: int, copies: dict[str, list[Path]]) 
         of = ", ".join(map(shown, known)) or "of another commit or an experiment"
         yield f"damaged: {shown(path)} ({of})"
         remove.append(path)
+        # DVC would commit a damaged copy in the workspace to its cache again.
         if not name.endswith(FOLDER):
             remove += [copy for copy in known if copy.is_file() and not is_whole(copy, name)]
     yield f"\n{len(damaged):,} of {count:,} objects of DVC's cache are damaged. This replaces them:"
@@ -102,7 +108,7 @@ def advice(damaged: dict[str, Path], count: int, copies: dict[str, list[Path]]) 
 
 
 def shown(path: Path) -> str:
-    """Return a path as seen from here."""
+    """Return a path relative to the working folder, if it lies inside."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 

@@ -1,4 +1,4 @@
-"""Pick from requirements.lock what results depend on: python -m tools.versions.
+"""Copy the versions that results depend on from requirements.lock: python -m tools.versions.
 
 Reads   requirements.lock
 Writes  versions.yaml  a dependency of every stage that computes
@@ -18,10 +18,10 @@ HEADER = """\
 
 
 def versions(lock: str) -> dict[str, str]:
-    """Return the versions of `DECISIVE` in a lock file's text.
+    """Return the versions of the packages in `DECISIVE`, given a lock file's text.
 
     Raises:
-        KeyError: one is not locked.
+        KeyError: a package is not locked.
 
     """
     every = locked(lock)
@@ -29,7 +29,7 @@ def versions(lock: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Write the file."""
+    """Write versions.yaml."""
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     (ROOT / "versions.yaml").write_text(HEADER + yaml.safe_dump(versions(lock)), encoding="utf-8")
 

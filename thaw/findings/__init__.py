@@ -1,1 +1,1 @@
-"""Metrics with their intervals, the baseline, the diagnosis."""
+"""The metrics and their confidence intervals, the baseline, and the diagnosis."""

@@ -1,4 +1,4 @@
-"""What is known before any retraining: ResNet50's own answers, a linear classifier, chance."""
+"""The baseline without any retraining: ResNet50's own answers, a linear classifier and chance."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,18 +20,20 @@ from thaw.findings.intervals import share_metrics
 from thaw.findings.scores import chance_accuracy
 
 TOP = 3
+"""How many of ResNet50's likeliest classes are recorded for each image."""
 _ITERATIONS = 1000
 _PENALTY_INVERSE = 0.01
-"""scikit-learn's C. Pixels are many and alike, so the penalty is strong."""
+"""scikit-learn's C, the inverse of the L2 penalty's strength. The penalty is strong because there
+are many pixels and neighbouring ones are correlated."""
 
 
 @dataclass(frozen=True)
 class ImageNetPredictions:
-    """What ResNet50 says of images in one value range.
+    """ResNet50's predictions for images in one value range.
 
     Attributes:
-        test: probabilities (n, 1000) float32 on test images.
-        example: probabilities (1, 1000) float32 on training image 6.
+        test: probabilities of the test images, (n, 1000) float32.
+        example: probabilities of training image 6, (1, 1000) float32.
 
     """
 
@@ -40,10 +42,21 @@ class ImageNetPredictions:
 
 
 def linear_accuracy(train: Images, test: Images, threads: int) -> Metrics:
-    """Return the test accuracy of multinomial logistic regression on standardised gray pixels."""
+    """Fit a multinomial logistic regression on standardised gray pixels and return its metrics.
+
+    Args:
+        train: the images to fit on.
+        test: the images to measure accuracy on.
+        threads: how many threads the linear algebra libraries may use.
+
+    Returns:
+        The test accuracy with its 95 % interval, the numbers of images, and the accuracy by chance.
+
+    """
     model = make_pipeline(
         StandardScaler(), LogisticRegression(C=_PENALTY_INVERSE, max_iter=_ITERATIONS, tol=1e-3)
     )
+    # Several BLAS threads may sum in another order and change the last digits of the fit.
     with threadpool_limits(threads):
         model.fit(_pixels(train), train.labels)
         right = int((model.predict(_pixels(test)) == test.labels).sum())
@@ -56,7 +69,8 @@ def linear_accuracy(train: Images, test: Images, threads: int) -> Metrics:
 
 
 def _pixels(images: Images) -> NDArray[np.float32]:
-    """Return the gray values (n, side * side), 0..255; the three channels are equal."""
+    """Return the gray values as (n, side * side) float32 in 0..255."""
+    # The three channels are equal, so the first one holds everything.
     gray = images.batch(slice(None))[..., 0].astype(np.float32)
     return gray.reshape(len(images), -1)
 
@@ -64,11 +78,11 @@ def _pixels(images: Images) -> NDArray[np.float32]:
 def naming_metrics(
     named: Mapping[str, ImageNetPredictions], labels: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Return zero-shot accuracy and what ResNet50 calls training image 6, below the value range.
+    """Return the zero-shot accuracy and ResNet50's names for training image 6, by value range.
 
     Args:
-        named: ResNet50's answers by value range.
-        labels: the test images' Fashion-MNIST classes (n,).
+        named: ResNet50's predictions by value range.
+        labels: the test images' Fashion-MNIST classes, (n,) int64.
 
     """
     by_range = {value_range: _naming(answers, labels) for value_range, answers in named.items()}
@@ -88,7 +102,13 @@ def _naming(answers: ImageNetPredictions, labels: NDArray[np.int64]) -> Metrics:
 
 
 def share_rows(answers: ImageNetPredictions, most: int = 15) -> list[tuple[str, float]]:
-    """Return the commonest ImageNet classes with their share of top-1 answers, largest first."""
+    """Return the commonest ImageNet classes and their shares of the top-1 answers, largest first.
+
+    Args:
+        answers: ResNet50's predictions.
+        most: the largest number of classes to return.
+
+    """
     shares = imagenet.shares(answers.test.argmax(axis=1))
     return [(name, round(share, 4)) for name, share in list(shares.items())[:most]]
 
@@ -99,7 +119,7 @@ PREDICTION_COLUMNS = ("value_range", "test_image", "label", "rank", "imagenet_cl
 def prediction_rows(
     value_range: str, answers: ImageNetPredictions, images: Images
 ) -> Iterator[tuple[str, int, str, int, str, float]]:
-    """Yield `PREDICTION_COLUMNS`: each test image's likeliest classes, by image and rank."""
+    """Yield rows of `PREDICTION_COLUMNS`: the `TOP` likeliest classes of each test image."""
     best = imagenet.top(answers.test, TOP)
     for position, label, classes in zip(images.positions, images.labels, best, strict=True):
         for rank, (name, probability) in enumerate(classes, 1):
@@ -108,5 +128,5 @@ def prediction_rows(
 
 
 def save_image(path: Path, images: Images) -> None:
-    """Write the first of `images` as an array (size, size, 3) uint8."""
+    """Write the first of `images` as a NumPy file that holds (size, size, 3) uint8."""
     np.save(path, images.batch(slice(0, 1))[0])

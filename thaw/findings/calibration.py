@@ -1,4 +1,4 @@
-"""How well a classifier's probabilities match how often it is right (Guo et al. 2017)."""
+"""Calibration: how well a classifier's probabilities match its accuracy (Guo et al. 2017)."""
 
 from typing import NamedTuple
 
@@ -6,27 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 CALIBRATION_BINS = 15
-"""Bins of equal width, as in Guo et al. 2017."""
+"""The number of bins of equal width that Guo et al. 2017 use."""
 
 
 class Bin(NamedTuple):
-    """The images of which the likeliest class' probability lies in one bin."""
+    """The images whose probability of the likeliest class falls into one bin."""
 
     confidence: float
-    """Mean probability."""
+    """The mean probability of the likeliest class, in [0, 1]."""
     accuracy: float
+    """The share of right answers, in [0, 1]."""
     images: int
+    """How many images fall into the bin, at least 1."""
 
 
 def calibration_curve(
     confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = CALIBRATION_BINS
 ) -> list[Bin]:
-    """Return the bins (low, high] of equal width that hold images, by rising confidence.
+    """Return the bins that hold images, in order of rising confidence.
+
+    All bins have the same width and are half-open: (low, high].
 
     Args:
-        confidence: the likeliest class' probability, (n,).
+        confidence: the probability of each image's likeliest class, (n,).
         correct: whether that class is right, (n,).
-        bins: how many cover (0, 1].
+        bins: the number of bins that cover (0, 1].
 
     """
     index = _bins(confidence, bins)
@@ -42,13 +46,16 @@ def calibration_error(
 ) -> float:
     """Return the expected calibration error (Naeini et al. 2015; Guo et al. 2017, eq. 3).
 
-    That is the mean over images of their bin's |accuracy - mean probability|, in [0, 1]. Takes what
-    `calibration_curve` takes.
+    This is the mean over all images of |accuracy - mean probability| in the image's bin, in [0, 1].
+    The arguments are those of `calibration_curve`.
     """
+    # The sum of (correct - confidence) over a bin is its size times (accuracy - mean probability),
+    # so neither mean has to be computed.
     gaps = np.bincount(_bins(confidence, bins), correct - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))
 
 
 def _bins(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
-    """Return the number of each confidence's bin."""
+    """Return the number of the bin that each confidence falls into, from 0."""
+    # The upper edge belongs to a bin, hence ceil. The clip puts a confidence of 0 into bin 0.
     return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)

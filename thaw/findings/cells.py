@@ -1,7 +1,7 @@
-"""The diagnosis as a table: a row for each combination of the notebooks' mistakes.
+"""The table of the diagnosis, which has one row for each combination of the notebooks' mistakes.
 
-The stage diagnose writes the rows to cells.csv and, nested, to metrics/diagnose.json; the report
-reads them.
+The stage diagnose writes these rows to cells.csv, and in nested form to metrics/diagnose.json. The
+report reads both.
 """
 
 from collections.abc import Iterable
@@ -11,24 +11,25 @@ from typing import Any
 from pydantic import FiniteFloat
 
 LEVELS = ("freeze", "value_range", "statistics")
-"""What tells the cells apart, and the levels of their metrics from the outermost."""
+"""The columns that identify a cell. The metrics are nested by them, the first one outermost."""
 WORDS = {"inference": "moving statistics", "training": "batch statistics"}
-"""What frozen batch normalisation trains with, by the value of `frozen_batch_norm`."""
+"""The statistics that frozen batch normalisation uses in training, by `frozen_batch_norm`."""
 
 
 @dataclass(frozen=True)
 class CellRow:
-    """One combination, and what training by it gave after the last epoch.
+    """One combination of causes and its results after the last epoch.
 
     Attributes:
         freeze: how many of ResNet50's layers were frozen.
-        value_range: of the pixels that `preprocess_input` was given, 0-255 or 0-1.
-        statistics: what sets the cell apart in its batch normalisation: inference or training where
-            layers are frozen, else e.g. `momentum 0.9`.
+        value_range: the range of the pixels passed to `preprocess_input`, 0-255 or 0-1.
+        statistics: the setting of batch normalisation: `inference` or `training` if layers were
+            frozen, otherwise the momentum, such as `momentum 0.9`.
         train_accuracy: in [0, 1].
         validation_accuracy: in [0, 1].
         validation_loss: in nats.
-        statistics_shift: the mean over batch normalisation layers of `statistics_shift`.
+        statistics_shift: the mean of `thaw.findings.shifts.statistics_shift` over all batch
+            normalisation layers, in standard deviations.
 
     """
 
@@ -43,7 +44,7 @@ class CellRow:
 
 @dataclass(frozen=True)
 class ShiftRow:
-    """How far one batch normalisation layer's statistics are apart in one cell."""
+    """The shift of one batch normalisation layer in one cell, in standard deviations."""
 
     freeze: int
     value_range: str
@@ -53,9 +54,10 @@ class ShiftRow:
 
 
 def nested(rows: Iterable[CellRow]) -> dict[str, Any]:
-    """Return the rows as metrics: what a cell gave, below the `LEVELS` that it is found by."""
+    """Return the rows as nested metrics: a cell's results lie below its values of `LEVELS`."""
     cells: dict[str, Any] = {}
     for row in rows:
+        # Each level is popped, so that only the results are left for the innermost mapping.
         entries = asdict(row)
         inner = cells
         for level in LEVELS:
@@ -65,5 +67,5 @@ def nested(rows: Iterable[CellRow]) -> dict[str, Any]:
 
 
 def statistics_in_words(statistics: str) -> str:
-    """Return a row's `statistics` as people read it."""
+    """Return a row's `statistics` in the words that the report uses."""
     return WORDS.get(statistics, statistics)

@@ -1,4 +1,4 @@
-"""What a trained classifier's stage writes: the model, its metrics, its tables."""
+"""The files that a training stage writes: the model, its metrics and its tables."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -19,15 +19,17 @@ from thaw.training.checkpoint import uncompiled
 from thaw.training.result import TrainingResult
 
 PREDICTION_COLUMNS = ("seed", "image", "actual", "predicted", "confidence")
-"""Of predictions.csv: `image` counts the test split's images from 0, `confidence` is the
-probability of the predicted class."""
+"""The columns of predictions.csv. `image` counts the images of the test split from 0, and
+`confidence` is the probability of the predicted class."""
 CONFIDENCE_DIGITS = 6
+"""The decimal places of `confidence`."""
 EXAMPLE_NAMES = (f"train_image_{TRAIN_EXAMPLE}", f"test_image_{TEST_EXAMPLE}")
 
 
 def classifier_metrics(result: TrainingResult) -> Metrics:
-    """Return what `metrics/{mode}.json` holds of one training."""
+    """Return the metrics of one training run, as `metrics/{mode}.json` holds them."""
     total = result.model.count_params()
+    # Keras has no call that counts the trainable parameters alone.
     trainable = sum(math.prod(weight.shape) for weight in result.model.trainable_weights)
     epochs = result.head_warmup_epochs + result.history.epochs
     return (
@@ -55,13 +57,24 @@ def write_results(
     config: TrainFrozenConfig | FineTuneConfig,
     results: Iterable[TrainingResult],
 ) -> str:
-    """Write a mode's model, metrics and tables; return a line about them.
+    """Write a mode's model, metrics and tables, and then clear its checkpoints.
 
-    The model, its history and its metrics are those of the first seed. With several seeds the
-    metrics add how accuracy spreads over them. The checkpoints are then cleared.
+    The model, the history and the metrics are those of the first seed. If there are several seeds,
+    the metrics also give the mean and the standard deviation of the accuracy over them.
+
+    Args:
+        root: the project's folder.
+        mode: `frozen`, `partial` or `full`.
+        config: the stage's params.
+        results: one result for each seed. They may be trained lazily, one after the other.
+
+    Returns:
+        One line about the first seed, for the terminal.
+
     """
     every: list[TrainingResult] = []
-    for result in results:  # only the first keeps its model in memory
+    for result in results:
+        # Each model is large and only the first is saved, so the others are dropped at once.
         every.append(replace(result, model=every[0].model) if every else result)
     first = every[0]
     with atomic_folder(root / paths.RESULTS / mode) as folder:
@@ -74,6 +87,7 @@ def write_results(
         [one.predictions for one in every]
     )
     write_json(root / paths.METRICS / f"{mode}.json", metrics)
+    # Last, so that a run interrupted while it writes can still resume from the checkpoints.
     for one in every:
         one.checkpoint.clear()
     return (
@@ -84,7 +98,7 @@ def write_results(
 
 
 def _rows(seed: int, test: Predictions) -> Iterator[tuple[int, int, str, str, float]]:
-    """Yield `PREDICTION_COLUMNS` of each image."""
+    """Yield a row of `PREDICTION_COLUMNS` for each image."""
     rows = zip(test.labels, test.predicted, test.probabilities.max(axis=1), strict=True)
     for image, (actual, predicted, confidence) in enumerate(rows):
         names = CLASS_NAMES[actual], CLASS_NAMES[predicted]

@@ -1,4 +1,4 @@
-"""The notebooks' mistakes, switched on and off one by one."""
+"""The diagnosis: training runs with each of the notebooks' mistakes switched on and off."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,11 +24,13 @@ from thaw.training.fitting import fit
 from thaw.training.history import History
 
 DEVIATION_IMAGES = 256
+"""How many training images the input's standard deviation is measured on."""
 SHIFT_IMAGES = 256
+"""How many training images the shift of the statistics is measured on, at most."""
 KERAS_MOMENTUM = 0.99
-"""Keras' default for batch normalisation's running statistics."""
+"""Keras' default momentum for the running statistics of batch normalisation."""
 LEFT_AFTER_AN_EPOCH = 0.03
-"""Share of the old running statistics that a fitted momentum leaves after one epoch."""
+"""The share of the old running statistics that is left after one epoch with `fitted_momentum`."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,10 @@ class Cell:
 
     Attributes:
         freeze: how many of ResNet50's layers are frozen.
-        value_range: of the pixels that `preprocess_input` is given, 0-255 or 0-1.
-        frozen_batch_norm: the mode in which frozen batch normalisation trains: inference or
-            training.
-        momentum: of thawed batch normalisation's running statistics.
+        value_range: the range of the pixels passed to `preprocess_input`, 0-255 or 0-1.
+        frozen_batch_norm: the mode in which frozen batch normalisation layers run during training,
+            `inference` or `training`.
+        momentum: the momentum of the running statistics in thawed batch normalisation layers.
 
     """
 
@@ -51,20 +53,19 @@ class Cell:
 
     @property
     def statistics(self) -> str:
-        """What sets the cell apart in its batch normalisation."""
+        """The setting of batch normalisation that distinguishes this cell, for `CellRow`."""
         return f"momentum {self.momentum:g}" if self.freeze == 0 else self.frozen_batch_norm
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """What a cell gave.
+    """The results of one cell.
 
     Attributes:
-        cell: which one it was.
-        history: of its training.
-        shifts: by batch normalisation layer, how far the statistics that training used are from
-            those that validation used: see `statistics_shift`.
-        checkpoint: its checkpoint, to be cleared once the results are written.
+        cell: the combination that was trained.
+        history: the history of its training.
+        shifts: the result of `statistics_shift`, by batch normalisation layer.
+        checkpoint: the cell's checkpoint, to be cleared once the results are written.
 
     """
 
@@ -75,7 +76,7 @@ class CellResult:
 
     @property
     def row(self) -> CellRow:
-        """What is reported of it: the last epoch, which is what the notebooks showed."""
+        """The cell's line in the table, with the last epoch's numbers as in the notebooks."""
         last = self.history.rows[-1]
         return CellRow(
             self.cell.freeze,
@@ -91,20 +92,22 @@ class CellResult:
 def fitted_momentum(steps: int) -> float:
     """Return the momentum that leaves 3 % of the old running statistics after `steps` steps.
 
-    At most 0.98: with so many steps that Keras' 0.99 fits, something quicker stands beside it.
+    The result is at most 0.98. With many steps the fitted momentum would be Keras' own 0.99, and
+    the cells would then have no faster momentum to compare it with.
     """
     return min(round(LEFT_AFTER_AN_EPOCH ** (1 / steps), 2), 0.98)
 
 
 def cells(frozen: Sequence[int], steps: int) -> Iterator[Cell]:
-    """Yield every combination, for each number of frozen layers.
+    """Yield every combination of causes for each number of frozen layers.
 
-    Where layers are frozen: value range x what their batch normalisation trains on, with Keras'
-    momentum for the others, as in the notebooks. Where none is: value range x momentum.
+    If layers are frozen, the cells combine the value range with the mode of frozen batch
+    normalisation; thawed layers keep Keras' momentum, as in the notebooks. If no layer is frozen,
+    the cells combine the value range with the momentum.
 
     Args:
-        frozen: numbers of layers.
-        steps: of training in an epoch.
+        frozen: the numbers of frozen layers.
+        steps: the number of training steps in an epoch.
 
     """
     for count in frozen:
@@ -118,12 +121,12 @@ def cells(frozen: Sequence[int], steps: int) -> Iterator[Cell]:
 
 
 def diagnose(root: Path, config: DiagnoseConfig) -> tuple[list[CellResult], dict[str, Any]]:
-    """Train the notebook's head in each cell.
+    """Train a classifier with the notebooks' head in each cell.
 
     Returns:
-        What each cell gave, and the metrics: the set-up, each cell's row, and by value range how
-        much the pictures still vary, as the standard deviation (of 0..255 levels) of what
-        `preprocess_input` returns.
+        The cells' results, and the metrics. The metrics hold the set-up, each cell's row, and for
+        each value range the standard deviation of what `preprocess_input` returns, in levels of
+        0..255.
 
     """
     set_up(config.threads)
@@ -132,6 +135,7 @@ def diagnose(root: Path, config: DiagnoseConfig) -> tuple[list[CellResult], dict
     frozen = [backbone.freeze_count(base, freeze) for freeze in settings.freeze]
     train, validation = _sample(root, config)
     results = []
+    # The last batch of an epoch may be short, so the number of steps is rounded up.
     for cell in cells(frozen, steps=-(-settings.images // settings.batch_size)):
         statistics = statistics_in_words(cell.statistics)
         print(f"cell: {cell.freeze} layers frozen, {cell.value_range} input, {statistics}")
@@ -152,14 +156,14 @@ def _sample(root: Path, config: DiagnoseConfig) -> tuple[Images, Images]:
         "validation": config.diagnose.validation_images,
     }
     train, validation = (
-        open_images(root / paths.IMAGES, config.image_size, part).sample(count, config.seed)
-        for part, count in counts.items()
+        open_images(root / paths.IMAGES, config.image_size, split).sample(count, config.seed)
+        for split, count in counts.items()
     )
     return train, validation
 
 
 def _deviation(images: Images, value_range: str) -> float:
-    """Return the standard deviation over pixels of what reaches ResNet50, averaged over images."""
+    """Return the standard deviation over an image's preprocessed pixels, averaged over images."""
     pixels = images.batch(slice(0, DEVIATION_IMAGES))
     seen = ops.convert_to_numpy(backbone.preprocess(pixels, value_range))
     return float(seen.std(axis=(1, 2)).mean(dtype=np.float64))
@@ -168,7 +172,7 @@ def _deviation(images: Images, value_range: str) -> float:
 def _fit_cell(
     root: Path, config: DiagnoseConfig, train: Images, validation: Images, cell: Cell
 ) -> CellResult:
-    """Train one cell, every one from the same seed."""
+    """Train one cell. Every cell starts from the same seed."""
     settings, size = config.diagnose, config.image_size
     checkpoint = _checkpoint(root, config, train, cell)
     seed_everything(config.seed)
@@ -178,7 +182,8 @@ def _fit_cell(
     backbone.set_batch_norm_momentum(base, cell.momentum)
     head = build_head(settings.head, config.seed)
     if cell.freeze == BACKBONE_LAYERS and cell.frozen_batch_norm == "inference":
-        model = head  # features do not change: one pass over the images is enough
+        # Nothing in the base changes during training, so each image passes through it only once.
+        model = head
         features = backbone.image_model(base, size, cell.value_range)
         load_batch: list[Any] = [
             predict(features, some).__getitem__ for some in (train, validation)
@@ -195,9 +200,8 @@ def _fit_cell(
         settings,
         checkpoint,
     )
-    checkpoint.restore_last(
-        model
-    )  # the last epoch's weights, not the best's: as the notebooks had them
+    # The notebooks ended with the weights of the last epoch, and `fit` with those of the best one.
+    checkpoint.restore_last(model)
     shown = train.sample(min(SHIFT_IMAGES, len(train)), config.seed)
     inputs = backbone.preprocess(shown.batch(slice(None)), cell.value_range)
     return CellResult(
@@ -207,5 +211,6 @@ def _fit_cell(
 
 def _checkpoint(root: Path, config: DiagnoseConfig, images: Images, cell: Cell) -> Checkpoint:
     name = f"{cell.freeze}-{cell.value_range}-{cell.statistics.replace(' ', '-')}"
+    # A checkpoint only fits the same params, weights and images.
     files = [root / paths.WEIGHTS / weights.WEIGHTS_FILE, images.path]
     return open_checkpoint(root, f"diagnose-{name}", config.dump(), files, package="findings")

@@ -1,4 +1,4 @@
-"""A trained classifier's predictions to metrics."""
+"""The metrics of a trained classifier, computed from its predictions."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,16 +10,18 @@ from thaw.network.predictions import Predictions
 
 Metrics = dict[str, float | int | str]
 _SMALLEST = np.finfo(np.float32).tiny
+"""The smallest normal float32. Probabilities are clipped to it, so the loss stays finite."""
 
 
 def accuracy(predictions: Predictions) -> float:
-    """Return the share of right predictions, in [0, 1]."""
+    """Return the share of correct predictions, in [0, 1]."""
     return float(predictions.correct.mean())
 
 
 def cross_entropy(predictions: Predictions) -> float:
     """Return the mean negative log probability of the right class, in nats."""
     right = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]
+    # In float64, because a float32 sum over many images would lose digits.
     return float(-np.log(np.maximum(right, _SMALLEST, dtype=np.float64)).mean())
 
 
@@ -27,7 +29,7 @@ def classifier_metrics(parts: Mapping[str, Predictions]) -> Metrics:
     """Return the metrics of a trained classifier.
 
     Args:
-        parts: predictions on `train`, `validation` and `test`.
+        parts: the predictions on each split: `train`, `validation` and `test`.
 
     """
     test = parts["test"]
@@ -43,24 +45,24 @@ def classifier_metrics(parts: Mapping[str, Predictions]) -> Metrics:
 
 
 def seed_metrics(runs: Sequence[Mapping[str, Predictions]]) -> Metrics:
-    """Return how many seeds there are and, from two on, how accuracy spreads over them.
+    """Return the number of seeds and, if there are several, the spread of the accuracy over them.
 
     Args:
-        runs: each seed's predictions on `validation` and `test`.
+        runs: the predictions of each seed's model on `validation` and `test`.
 
     """
     metrics: Metrics = {"seeds": len(runs)}
-    for part in ("validation", "test") if len(runs) > 1 else ():
-        metrics |= scores.spread_metrics(part, [run[part].correct for run in runs])
+    for split in ("validation", "test") if len(runs) > 1 else ():
+        metrics |= scores.spread_metrics(split, [run[split].correct for run in runs])
     return metrics
 
 
 def example_metrics(examples: Predictions, names: tuple[str, ...]) -> Metrics:
-    """Return what a model says of single images: label and its probability.
+    """Return the predicted label of single images, and its probability.
 
     Args:
-        examples: predictions, one for each name.
-        names: how each image is called in the metrics, e.g. `train_image_6`.
+        examples: the predictions, one for each name.
+        names: the images' names in the metrics, such as `train_image_6`.
 
     """
     metrics: Metrics = {}

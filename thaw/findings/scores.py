@@ -1,7 +1,7 @@
-"""Metrics that follow from a classifier's answers alone: the class that it names, and how sure.
+"""Metrics that need only a classifier's predicted classes and their probabilities.
 
-The train stages take them from a model's probabilities; the report takes them again from
-predictions.csv, and holds the metrics to them. Both call these functions.
+The training stages compute them from a model's output. The report computes them again from
+predictions.csv, with these same functions, to check the metrics files.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from thaw.findings.intervals import share_metrics
 def answer_metrics(
     actual: NDArray[np.int64], predicted: NDArray[np.int64], confidence: NDArray[np.float64]
 ) -> dict[str, float]:
-    """Return test accuracy with its interval and by class, and the calibration error.
+    """Return the test accuracy with its interval, the accuracy by class, and the calibration error.
 
     Args:
-        actual: the test images' classes, (n,).
-        predicted: the likeliest class of each, (n,).
-        confidence: that class' probability, (n,).
+        actual: the classes of the test images, (n,).
+        predicted: the likeliest class of each image, (n,).
+        confidence: the probability of that class, (n,).
 
     """
     correct = actual == predicted
@@ -37,7 +37,7 @@ def answer_metrics(
 
 
 def accuracy_by_class(actual: NDArray[np.int64], correct: NDArray[np.bool_]) -> dict[str, float]:
-    """Return the share of right answers in each class, by name; classes without images are not."""
+    """Return the accuracy in each class by class name, without the classes that have no images."""
     return {
         name: float(correct[actual == label].mean())
         for label, name in enumerate(CLASS_NAMES)
@@ -46,25 +46,26 @@ def accuracy_by_class(actual: NDArray[np.int64], correct: NDArray[np.bool_]) -> 
 
 
 def spread_metrics(split: str, correct: Sequence[NDArray[np.bool_]]) -> dict[str, float]:
-    """Return mean and standard deviation of a split's accuracy over at least two seeds.
+    """Return the mean and the standard deviation of a split's accuracy over at least two seeds.
 
     Args:
-        split: its name, as in `test_accuracy_mean`.
-        correct: of each seed, whether each answer is right, (n,).
+        split: the split's name, which the metrics' names begin with: `test_accuracy_mean`.
+        correct: one array for each seed that says whether each answer is right, (n,).
 
     """
     accuracies = [right.mean() for right in correct]
     return {
+        # ddof=1, because the seeds are a sample of all possible ones.
         f"{split}_accuracy_mean": float(np.mean(accuracies)),
         f"{split}_accuracy_std": float(np.std(accuracies, ddof=1)),
     }
 
 
 def chance_accuracy(labels: NDArray[np.int64]) -> float:
-    """Return the accuracy of always naming the commonest class."""
+    """Return the accuracy of a classifier that always names the commonest class."""
     return float(np.bincount(labels).max() / len(labels))
 
 
 def _key(class_name: str) -> str:
-    """Return a class name as part of a metric's name, e.g. `t_shirt_top`."""
+    """Return a class name in the form that metrics' names use, such as `t_shirt_top`."""
     return class_name.lower().replace("-", "_").replace("/", "_").replace(" ", "_")

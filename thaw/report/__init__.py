@@ -1,1 +1,1 @@
-"""Tables, figures and pages."""
+"""The report: its tables, figures and pages, made from the results of the other stages."""

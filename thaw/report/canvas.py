@@ -1,8 +1,9 @@
-"""What figures are drawn on: matplotlib as it comes, and thaw's style, whatever the user has set.
+"""matplotlib with thaw's style, independent of the user's own matplotlib settings.
 
-Files (matplotlibrc in this folder, in the home folder, or named by a variable) and MPLBACKEND are
-read when matplotlib is imported, and one that cannot be read ends the import. So this module alone
-imports it, away from them; what is imported already is set right in each figure.
+On import, matplotlib reads MPLBACKEND and a matplotlibrc from the working folder, the home folder
+or the path in a variable. If it cannot read one of them, the import fails. Therefore only this
+module imports matplotlib, and it hides those settings meanwhile. If another package has imported
+matplotlib before, `defaults` still resets its settings for each figure.
 """
 
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ from thaw.support.files import atomic_file
 _LIBRARY = find_spec("matplotlib")
 assert _LIBRARY
 assert _LIBRARY.submodule_search_locations
-# matplotlib takes the first matplotlibrc that it finds, and looks in the working directory first.
-# That folder of its own holds the one with the defaults.
+# matplotlib uses the first matplotlibrc that it finds, and it looks in the working directory first.
+# Its own folder mpl-data holds the file with the defaults.
 with chdir(Path(_LIBRARY.submodule_search_locations[0]) / "mpl-data"), without("MPLBACKEND"):
     from matplotlib import rc_context, rcParamsDefault
     from matplotlib.axes import Axes
@@ -42,26 +43,30 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "figure.titlesize": 12,
 }
-"""Large enough to be read at half size."""
+"""The fonts are large enough to read at half size."""
 _PIXELS_PER_INCH = 100
 
 
 @contextmanager
 def defaults(**changes: Any) -> Iterator[None]:
-    """Draw by matplotlib's defaults with `changes`, whatever was set before; a decorator too."""
+    """Draw with matplotlib's defaults and `changes`, ignoring earlier settings.
+
+    This works as a context manager and as a decorator, and so does `style`.
+    """
     with rc_context({**rcParamsDefault, **changes}):
         yield
 
 
 @contextmanager
 def style(*, grid: bool = True) -> Iterator[None]:
-    """Draw by thaw's style, likewise."""
+    """Draw with thaw's style, ignoring earlier settings."""
     with defaults(**STYLE | {"axes.grid": grid}):
         yield
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
-    """Return an empty figure, in inches, on which `save` can draw."""
+    """Return an empty figure, with `width` and `height` in inches, that `save` can write."""
+    # pyplot would keep every figure in its global state, so the figure is made directly.
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
@@ -71,11 +76,12 @@ def new_figure(width: float, height: float, title: str) -> Figure:
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG."""
     with atomic_file(path) as scratch:
-        # Without matplotlib's version in the file, bytes change only where pixels do.
+        # By default the file names matplotlib's version. Without it, equal pixels give equal bytes.
         figure.savefig(scratch, dpi=_PIXELS_PER_INCH, metadata={"Software": None})
 
 
 @defaults()
 def save_image(file: BinaryIO, image: NDArray[np.uint8]) -> None:
-    """Write an RGB image (height, width, 3) as PNG, a pixel a pixel, the first row on top."""
-    imsave(file, image, format="png", metadata={"Software": "thaw"})  # not its version
+    """Write an RGB image, (height, width, 3) uint8, as a PNG of the same size, first row on top."""
+    # As in `save`: the default metadata would name matplotlib's version. imsave only replaces it.
+    imsave(file, image, format="png", metadata={"Software": "thaw"})

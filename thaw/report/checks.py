@@ -1,8 +1,8 @@
-"""Metrics held to the results that they follow from, before anything is drawn or said of them.
+"""Check that the metrics agree with the results behind them, before the report shows any.
 
-After `dvc commit`, DVC takes a metrics file that was changed by hand. What the report says of a
-mode follows from its predictions and epochs, so what does not is refused. How a metric is computed,
-and what it is called, is thaw.findings' business: here the two are compared.
+DVC does not notice a metrics file that was changed by hand and then passed to `dvc commit`. So the
+report computes the metrics again from the predictions and the epochs, and refuses any that differ.
+thaw.findings defines how metrics are computed and named; this module only compares.
 """
 
 import math
@@ -24,9 +24,9 @@ from thaw.support.nested import flat
 from thaw.support.tables import METRIC_DIGITS
 
 ROUNDING = 0.5 * 10**-METRIC_DIGITS + 1e-9
-"""By how much a number that was rounded may differ."""
+"""The largest difference that rounding to `METRIC_DIGITS` can cause."""
 CONFIDENCE_ROUNDING = 0.5e-6
-"""Of what predictions.csv holds."""
+"""The largest rounding error of the confidences in predictions.csv."""
 LIMITS = {
     r"\w*(accuracy(_\w+)?|_share|_probability)|calibration_error": (0, 1),
     r"generalization_gap": (-1, 1),
@@ -36,14 +36,15 @@ LIMITS = {
     r"head_warmup_epochs|parameters\w*|training_macs": (0, math.inf),
     r"layers_frozen": (0, BACKBONE_LAYERS),
 }
-"""The least and the most that a metric can be, by its name without what it is nested in."""
+"""The smallest and the largest value of each metric. The patterns match the last part of a nested
+metric's name."""
 
 
 def check(results: Results) -> None:
-    """Hold each file of metrics to the tables.
+    """Check every metrics file against the tables of the results.
 
     Raises:
-        ThawError: one contradicts another, a metric is missing, or is no number.
+        ThawError: a metric is missing, is not a number, or contradicts the results.
 
     """
     metrics = results.metrics
@@ -61,8 +62,10 @@ def check(results: Results) -> None:
 
 
 def _check_limits(name: str, metrics: Metrics) -> None:
+    """Check that every metric in metrics/`name`.json lies within its `LIMITS`."""
     for path, value in flat(metrics):
         for pattern, (least, most) in LIMITS.items():
+            # isinstance would let a bool pass as an int; NaN fails both comparisons.
             if re.fullmatch(pattern, path.rpartition(".")[2]) and not (
                 type(value) in (int, float) and least <= value <= most
             ):
@@ -73,7 +76,7 @@ def _check_limits(name: str, metrics: Metrics) -> None:
 def _hold(
     name: str, metrics: Metrics, expected: Mapping[str, Any], slack: float = ROUNDING
 ) -> None:
-    """Hold metrics to what follows from the results, but for rounding."""
+    """Check that metrics equal the `expected` ones; numbers may differ by `slack`."""
     given = dict(flat(metrics))
     for path, value in flat(expected):
         received = given[path]
@@ -94,7 +97,7 @@ def _contradiction(name: str, metric: str, allowed: str, received: object) -> Th
 
 
 def _baseline(metrics: Metrics, test: Images) -> dict[str, Any]:
-    """Return what of the baseline's metrics follows from others, and from the images."""
+    """Return those of the baseline's metrics that follow from its other metrics or the images."""
     linear, zero_shot = "linear_pixels_accuracy", "zero_shot_accuracy"
     expected: dict[str, Any] = {
         "chance_accuracy": scores.chance_accuracy(test.labels),
@@ -109,32 +112,36 @@ def _baseline(metrics: Metrics, test: Images) -> dict[str, Any]:
 
 
 def _share(name: str, share: float, count: int) -> dict[str, float]:
-    """Return a share of `count` images, as near as there is one, and its interval."""
+    """Return the metrics of the share of `count` images that is nearest to `share`."""
+    # Metrics are rounded, so the number of successes has to be recovered first.
     return share_metrics(name, round(share * count), count)
 
 
 def _check_images(mode: str, answers: TestPredictions, metrics: Metrics, test: Images) -> None:
-    """Hold predictions to the images that they are of."""
+    """Check that the predictions belong to the test images."""
     count = len(answers.actual)
     if count != metrics["test_images"]:
         raise ThawError(
-            f"the predictions of {MODES[mode]} are of {count:,} images, its metrics of "
+            f"the predictions of {MODES[mode]} are for {count:,} images, but its metrics are for "
             f"{metrics['test_images']:,}. {remedy()}"
         )
     if not np.array_equal(answers.actual, test.labels):
-        raise ThawError(f"the predictions of {MODES[mode]} are not of these images. {remedy()}")
+        raise ThawError(
+            f"the predictions of {MODES[mode]} do not belong to the images in data/images. "
+            f"{remedy()}"
+        )
 
 
 def _check_answers(mode: str, answers: TestPredictions, metrics: Metrics) -> None:
-    """Hold to a mode's predictions what follows from them."""
+    """Check the metrics that follow from a mode's predictions."""
     confidence, correct = answers.confidence[0], answers.correct
     expected = scores.answer_metrics(answers.actual, answers.predicted[0], confidence)
     error = expected.pop("calibration_error")
     _hold(mode, metrics, {"seeds": len(correct)} | expected)
     if len(correct) > 1:
         _hold(mode, metrics, scores.spread_metrics("test", list(correct)))
-    # The confidences were rounded. That may have moved those on an edge to the next bin, and each
-    # of them counts twice at most.
+    # predictions.csv holds rounded confidences. Rounding may move an image near a bin's edge into
+    # the next bin, and each such image changes the calibration error by at most 2 / images.
     place = confidence * CALIBRATION_BINS
     moved = np.abs(place - place.round()) <= CALIBRATION_BINS * CONFIDENCE_ROUNDING
     slack = ROUNDING + CONFIDENCE_ROUNDING + 2 * float(moved.mean())
@@ -142,7 +149,7 @@ def _check_answers(mode: str, answers: TestPredictions, metrics: Metrics) -> Non
 
 
 def _by_history(rows: Sequence[Mapping[str, float]], metrics: Metrics) -> dict[str, float]:
-    """Return the metrics that follow from a mode's epochs."""
+    """Return the metrics that follow from a mode's training history."""
     losses = [row["val_loss"] for row in rows]
     return {
         "epochs": len(rows),
@@ -152,8 +159,9 @@ def _by_history(rows: Sequence[Mapping[str, float]], metrics: Metrics) -> dict[s
 
 
 def _check_sums(mode: str, metrics: Metrics) -> None:
-    """Hold to other metrics what follows from them."""
+    """Check the metrics that are sums or differences of other metrics."""
     parameters = metrics["parameters_trainable"] + metrics["parameters_non_trainable"]
     _hold(mode, metrics, {"parameters": parameters})
     gap = metrics["train_accuracy"] - metrics["validation_accuracy"]
-    _hold(mode, metrics, {"generalization_gap": gap}, 3 * ROUNDING)  # of three rounded numbers
+    # Three rounded numbers meet here: both accuracies and the gap itself.
+    _hold(mode, metrics, {"generalization_gap": gap}, 3 * ROUNDING)

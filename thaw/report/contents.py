@@ -1,4 +1,4 @@
-"""All that a report shows, gathered once: what is drawn and what is written come from it."""
+"""Everything that the report shows, gathered once for both the figures and the pages."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,15 @@ from thaw.support.errors import remedy
 
 @dataclass(frozen=True)
 class Contents:
-    """What was found, what follows from it, what was studied, and what the numbers hang on."""
+    """Everything that the report shows.
+
+    Attributes:
+        results: what the other stages wrote.
+        tables: what is computed from the results.
+        studies: the tables of the studies.
+        provenance: names and values of everything that the numbers depend on.
+
+    """
 
     results: Results
     tables: Tables
@@ -23,13 +31,14 @@ class Contents:
 
 
 def gather(root: Path) -> Contents:
-    """Return what a report on the project in `root` shows.
+    """Return the contents of the report on the project in `root`.
 
     Raises:
-        ThawError: something is missing, cannot be read, or contradicts another.
+        ThawError: a file is missing or cannot be read, or two files contradict each other.
 
     """
     results = read(root)
+    # Nothing is computed from the metrics before they are known to agree with the results.
     check(results)
     with naming_damage("data/results or metrics/", remedy()):
         computed = tables(results)

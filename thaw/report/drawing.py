@@ -1,6 +1,7 @@
-"""What was gathered to the figures and CSV files of plots/; nothing here trains or predicts.
+"""Write the figures and CSV files of plots/ from the gathered contents.
 
-Drawing apart from training: a change of colour must not retrain a network.
+Nothing here trains or predicts. Drawing has its own stage, so that DVC does not retrain a network
+because a colour changed.
 """
 
 import shutil
@@ -27,10 +28,12 @@ from thaw.support.tables import write_csv
 
 
 def draw(root: Path, contents: Contents, plots: Path) -> None:
-    """Write figures and tables to `plots`; tables that a stage wrote are copied from `root`.
+    """Write the figures and tables to the folder `plots`.
+
+    Tables that an earlier stage has already written are copied from `root`.
 
     Raises:
-        ThawError: a number cannot be drawn.
+        ThawError: a table is missing, or a number cannot be drawn.
 
     """
     results, tables = contents.results, contents.tables
@@ -42,18 +45,19 @@ def draw(root: Path, contents: Contents, plots: Path) -> None:
             _copy(folder / mode, plots / mode, HISTORY)
             _draw_mode(plots / mode, mode, contents)
         _draw_comparison(plots / "modes", tables)
-    with naming_damage("study/", studies.REMEDY):
+    with naming_damage("tools/study", studies.REMEDY):
         _draw_studies(root / paths.STUDY / "results", plots / "study", contents.studies)
 
 
 def _copy(source: Path, target: Path, *names: str) -> None:
+    """Copy the files called `names` from one folder to another, which is created if necessary."""
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         shutil.copyfile(check_input(source / name), target / name)
 
 
 def _write_rows(path: Path, row: type, rows: Iterable[Any]) -> None:
-    """Write objects of a dataclass, a column for each of its fields; None is a dash."""
+    """Write dataclass objects as CSV with one column for each field; None becomes a dash."""
     lines = [["-" if value is None else value for value in astuple(each)] for each in rows]
     write_csv(path, [field.name for field in fields(row)], lines)
 
@@ -85,7 +89,7 @@ def _draw_diagnose(source: Path, plots: Path, results: Results) -> None:
     lines: dict[str, list[float]] = {}
     for shift in results.shifts:
         lines.setdefault(wording.cell_name(shift), []).append(shift.statistics_shift)
-    # Where all is frozen and trains on moving statistics, there is no shift to show.
+    # Cells in which training uses the stored statistics in every layer have no shift to show.
     shown = {name: values for name, values in lines.items() if any(values)}
     figures.shifts(plots / "shifts.png", shown)
 
@@ -108,6 +112,7 @@ def _draw_confusion(plots: Path, stage: str, answers: TestPredictions) -> None:
     actual, predicted = answers.actual, answers.predicted[0]
     names = [(CLASS_NAMES[a], CLASS_NAMES[p]) for a, p in zip(actual, predicted, strict=True)]
     write_csv(plots / "confusion.csv", ("actual", "predicted"), names)
+    # np.add.at counts repeated pairs; `counts[actual, predicted] += 1` would count each pair once.
     counts = np.zeros((len(CLASS_NAMES), len(CLASS_NAMES)), np.int64)
     np.add.at(counts, (actual, predicted), 1)
     figures.confusion_matrix(plots / "confusion.png", counts, f"{stage}, test images")
@@ -118,6 +123,7 @@ def _draw_mistakes(plots: Path, stage: str, mistakes: Sequence[Mistake], test: I
     row_of = rows_by_position(test)
     rows = [row_of[each.test_image] for each in mistakes]
     captions = [f"{each.actual}, says\n{each.predicted} {each.confidence:.3f}" for each in mistakes]
+    # dvc.yaml lists this figure, so it has to exist even if the mode makes no mistake.
     pictures = test.batch(np.array(rows)) if rows else np.zeros((1, 28, 28, 3), np.uint8)
     title = f"{stage}: the mistakes that it is surest of"
     path = plots / "mistakes.png"
@@ -125,7 +131,7 @@ def _draw_mistakes(plots: Path, stage: str, mistakes: Sequence[Mistake], test: I
 
 
 def _draw_comparison(plots: Path, tables: Tables) -> None:
-    """Draw and write what needs all modes."""
+    """Write the figures and tables that compare the modes."""
     _write_rows(plots / "differences.csv", Difference, tables.differences)
     classes = {
         MODES[mode]: {name: accuracies.get(name, 0.0) for name in CLASS_NAMES}

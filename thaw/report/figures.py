@@ -1,4 +1,7 @@
-"""Figures as PNG, the same bytes at every run. matplotlib only, and without its global state."""
+"""The figures, as PNG files with the same bytes in every run.
+
+They use matplotlib without pyplot's global state.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,13 +16,14 @@ from thaw.report.canvas import Axes, new_figure, save, style
 from thaw.report.studies import CurvePoint
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
-"""From Okabe and Ito's palette, told apart by colour-blind readers too."""
+"""Colours from Okabe and Ito's palette, which colour-blind readers can tell apart."""
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+"""Lines differ in their markers too, for prints in black and white."""
 
 
 def label_last(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
-    """Name a line at its end: read without going to and fro between it and a legend."""
+    """Write a line's name at its end, so that the reader needs no legend."""
     axes.annotate(
         text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center"
     )
@@ -29,7 +33,7 @@ def label_last(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
 def learning_curves(
     path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int, title: str
 ) -> None:
-    """Draw loss (nats) and accuracy against epochs, on train and on validation."""
+    """Draw the loss (nats) and the accuracy on train and validation by epoch."""
     figure = new_figure(9, 3.8, f"{title}: dotted, the epoch of the lowest validation loss")
     epochs = [row["epoch"] for row in rows]
     for axes, name, label in zip(
@@ -49,9 +53,17 @@ def learning_curves(
 
 @style(grid=False)
 def confusion_matrix(path: Path, counts: NDArray[np.int64], title: str) -> None:
-    """Draw how often each actual class (row) was predicted as each (column), in % of the row."""
+    """Draw the confusion matrix in % of each row.
+
+    Args:
+        path: of the PNG file.
+        counts: images by actual class (row) and predicted class (column), (10, 10).
+        title: of the figure.
+
+    """
     figure = new_figure(6.6, 6.2, f"{title}, % of the actual class")
     axes = figure.subplots()
+    # A class without test images would divide by 0.
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     axes.set(xlabel="predicted", ylabel="actual")
@@ -69,9 +81,9 @@ def confusion_matrix(path: Path, counts: NDArray[np.int64], title: str) -> None:
 def captioned_images(
     path: Path, images: Sequence[NDArray[np.uint8]], captions: Sequence[str], title: str
 ) -> None:
-    """Draw RGB images, up to five in a row, each above its caption."""
+    """Draw RGB images, (side, side, 3) uint8, up to five in a row and each above its caption."""
     columns = min(len(images), 5)
-    rows = -(-len(images) // columns)
+    rows = -(-len(images) // columns)  # rounded up
     width = 3.2 if columns < 3 else 2.0
     lines = 1 + max(caption.count("\n") for caption in captions)
     figure = new_figure(width * columns, (width + 0.24 * lines) * rows + 0.5, title)
@@ -86,20 +98,21 @@ def captioned_images(
 
 @style(grid=False)
 def bars(path: Path, values: Mapping[str, float], title: str, label: str) -> None:
-    """Draw named shares in [0, 1] as horizontal bars, the first on top, each with its number."""
+    """Draw named shares in [0, 1] as horizontal bars with their values, the first one on top."""
     figure = new_figure(8, 1.0 + 0.34 * len(values), title)
     axes = figure.subplots()
     drawn = axes.barh(range(len(values)), list(values.values()), color=BLUE)
     axes.bar_label(drawn, fmt="%.3f", padding=3)
     axes.set_yticks(range(len(values)), list(values))
     axes.invert_yaxis()
+    # 12 % beyond the longest bar leaves room for its number. 1e-3 serves bars that are all 0.
     axes.set(xlabel=label, xlim=(0, 1.12 * max([*values.values(), 1e-3])))
     save(figure, path)
 
 
 @style()
 def classes(path: Path, values: Mapping[str, Sequence[float]]) -> None:
-    """Draw each mode's accuracy in each class, the easiest class on top."""
+    """Draw each mode's accuracy in each class, with the easiest class on top."""
     figure = new_figure(8, 4.6, "Test accuracy by class")
     axes = figure.subplots()
     order = np.argsort([np.mean(of) for of in zip(*values.values(), strict=True)], kind="stable")
@@ -116,7 +129,7 @@ def classes(path: Path, values: Mapping[str, Sequence[float]]) -> None:
 
 @style()
 def calibration(path: Path, bins: Mapping[str, Sequence[Bin]]) -> None:
-    """Draw accuracy against confidence by bin, the area of a point as the images in it."""
+    """Draw each mode's accuracy against its confidence; larger points stand for more images."""
     figure = new_figure(6.4, 5.2, "How far probabilities can be trusted, test images")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
@@ -134,12 +147,20 @@ def calibration(path: Path, bins: Mapping[str, Sequence[Bin]]) -> None:
 
 @style()
 def shifts(path: Path, lines: Mapping[str, Sequence[float]]) -> None:
-    """Draw by batch normalisation layer how far training's statistics are from validation's."""
+    """Draw the shift of the statistics in each batch normalisation layer, one line for each cell.
+
+    Args:
+        path: of the PNG file.
+        lines: shifts in standard deviations in the network's order, by the cell's name.
+
+    """
     title = "How far the statistics of training are from those of validation"
     rows = -(-len(lines) // 2)
     figure = new_figure(9, 3.6 + 0.25 * rows, title)
     axes = figure.subplots()
     for i, (name, values) in enumerate(lines.items()):
+        # There may be more lines than colours. The marker then moves on by one, so that no two
+        # lines share both.
         look: dict[str, Any] = {
             "color": COLOURS[i % len(COLOURS)],
             "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)],
@@ -156,9 +177,9 @@ def shifts(path: Path, lines: Mapping[str, Sequence[float]]) -> None:
 
 @style()
 def thaw_curve(path: Path, points: Sequence[CurvePoint]) -> None:
-    """Draw test accuracy with its interval against what is trained and what that costs.
+    """Draw test accuracy with its interval against the trained parameters and the training cost.
 
-    Cost is multiplications, in both directions and all epochs.
+    The cost is the number of multiplications in all epochs, forward and backward.
     """
     figure = new_figure(10, 4.6, "How much to thaw")
     panels = {

@@ -1,4 +1,4 @@
-"""Report pages from templates: what they show is computed and worded elsewhere."""
+"""Render the report's pages from templates. Other modules compute and word what they show."""
 
 import base64
 import io
@@ -22,7 +22,12 @@ from thaw.support.errors import ThawError, remedy
 
 
 def render(contents: Contents, plots: Path, template: str) -> str:
-    """Return the page that a template makes of the contents and of the figures in `plots`.
+    """Return the report as a page.
+
+    Args:
+        contents: everything that the page shows.
+        plots: the folder with the figures that the page embeds.
+        template: the file name of the template; one that ends in .html.j2 escapes all values.
 
     Raises:
         ThawError: a metric or a figure is missing.
@@ -31,7 +36,7 @@ def render(contents: Contents, plots: Path, template: str) -> str:
     environment = Environment(
         loader=PackageLoader("thaw.report"),
         autoescape=template.endswith(".html.j2"),
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # by default a missing metric would render as nothing
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -47,11 +52,12 @@ def render(contents: Contents, plots: Path, template: str) -> str:
         try:
             return environment.get_template(template).render(context(contents))
         except UndefinedError as error:
+            # A KeyError is what `naming_damage` turns into a message with the remedy.
             raise KeyError(str(error)) from error
 
 
 def context(contents: Contents) -> dict[str, Any]:
-    """Return everything that the templates show, by the names that they have there."""
+    """Return everything that the templates show, by the names that the templates use."""
     results, tables, studies = contents.results, contents.tables, contents.studies
     baseline = results.metrics["baseline"]
     modes = {mode: results.metrics[mode] for mode in MODES}
@@ -77,7 +83,7 @@ def context(contents: Contents) -> dict[str, Any]:
 
 
 def _pictures(test: Images, shown: Sequence[BeforeAfter]) -> Iterator[str]:
-    """Yield each test image as a data URL."""
+    """Yield the test image of each line as a data URL."""
     row_of = rows_by_position(test)
     for line in shown:
         image: NDArray[np.uint8] = test.batch(np.array([row_of[line.test_image]]))[0]
@@ -87,7 +93,7 @@ def _pictures(test: Images, shown: Sequence[BeforeAfter]) -> Iterator[str]:
 
 
 def data_url(path: Path) -> str:
-    """Return a PNG as a data URL, so that the page needs no other file.
+    """Return a PNG file as a data URL, so that the page needs no other file.
 
     Raises:
         ThawError: the file cannot be read.
@@ -105,10 +111,17 @@ def _data_url(png: bytes) -> str:
 
 
 def thousands(number: int | None) -> str:
-    """Return a count with thousands apart; a dash where there is none."""
+    """Return a count with thousands separators, or a dash if there is none."""
     return "-" if number is None else f"{number:,}"
 
 
 def decimals(number: float | None, digits: int = 4, sign: str = "") -> str:
-    """Return a number to so many digits; a dash where there is none."""
+    """Return a number with so many decimal places, or a dash if there is none.
+
+    Args:
+        number: the number, if there is one.
+        digits: how many decimal places to show.
+        sign: "+" shows the sign of positive numbers too.
+
+    """
     return "-" if number is None else f"{number:{sign}.{digits}f}"

@@ -1,4 +1,4 @@
-"""What the numbers hang on, to be shown beside them."""
+"""The provenance of the numbers: the weights, data, versions and params behind them."""
 
 from pathlib import Path
 
@@ -9,10 +9,15 @@ from thaw.support.files import sha256
 from thaw.support.nested import flat
 
 LOCKED = ("tensorflow", "keras", "openvino", "numpy", "scikit-learn", "dvc")
+"""The packages whose locked versions the report lists."""
 
 
 def provenance(root: Path, weights: str) -> list[tuple[str, str]]:
-    """Return names and values: weights, data, locked versions, params.
+    """Return the name and the value of everything that the numbers depend on.
+
+    Args:
+        root: the project's folder.
+        weights: the name of the weights that the results were made with.
 
     Raises:
         ThawError: params.yaml or requirements.lock cannot be read.

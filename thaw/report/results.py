@@ -1,4 +1,4 @@
-"""What the stages found, read once from metrics/ and data/results/."""
+"""The results of the other stages, read once from metrics/ and data/results/."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from thaw.support.tables import read_csv, read_json
 Row = TypeVar("Row")
 Metrics = Mapping[str, Any]
 MODES = {"frozen": "train-frozen", "partial": "train-partial", "full": "train-full"}
-"""Each mode's stage, in the order in which they thaw."""
+"""The stage of each mode, from the mode that thaws least to the one that thaws most."""
 STAGES = {"baseline": "baseline", "diagnose": "diagnose", **MODES}
 """The stage that writes each file of metrics."""
 HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
@@ -29,12 +29,14 @@ HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
 
 @dataclass(frozen=True)
 class TestPredictions:
-    """What a mode's models say of the test images; the first row is the saved model's.
+    """The predictions of a mode's models for the test images.
+
+    The first row belongs to the saved model.
 
     Attributes:
-        actual: (images,) int64, 0..9.
-        predicted: (seeds, images) int64, 0..9.
-        confidence: (seeds, images) float64, the predicted class' probability.
+        actual: the images' classes, (images,) int64 in 0..9.
+        predicted: the predicted classes, (seeds, images) int64 in 0..9.
+        confidence: the probabilities of the predicted classes, (seeds, images) float64.
 
     """
 
@@ -44,23 +46,23 @@ class TestPredictions:
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Whether each is right, (seeds, images)."""
+        """Whether each prediction is right, (seeds, images) bool."""
         return self.predicted == self.actual
 
 
 @dataclass(frozen=True)
 class Results:
-    """All that the stages before the report wrote, but the models.
+    """Everything except the models that the stages before the report wrote.
 
     Attributes:
         test: the test images.
-        metrics: of each of `STAGES`, as its JSON file nests them.
-        answers: by mode.
-        histories: by mode, each epoch's numbers by column.
-        cells: of the diagnosis.
-        shifts: of the diagnosis, in the network's order within a cell.
-        named: the likeliest ImageNet class before any retraining, by test image; empty where the
-            weights have no 1000-class top.
+        metrics: the metrics of each of `STAGES`, nested as in its JSON file.
+        answers: the predictions for the test images, by mode.
+        histories: the columns of each epoch, by mode.
+        cells: the rows of the diagnosis.
+        shifts: the shifts of the diagnosis, by cell and within a cell in the network's order.
+        named: the likeliest ImageNet class of each test image before any retraining, by the image's
+            position in the test set. Empty if the weights have no 1000-class top.
         example: training image 6, (size, size, 3) uint8.
 
     """
@@ -77,10 +79,14 @@ class Results:
 
 @contextmanager
 def naming_damage(what: str, otherwise: str) -> Iterator[None]:
-    """Say that `what` is damaged, and what to do, where its content does not fit what is done.
+    """Turn errors caused by unexpected content into one message that `what` is damaged.
+
+    Args:
+        what: the files that the block works on.
+        otherwise: what the user can do about the damage.
 
     Raises:
-        ThawError: something is missing, cannot be read, or is no number.
+        ThawError: an entry is missing, cannot be read, or is not a number.
 
     """
     try:
@@ -90,10 +96,10 @@ def naming_damage(what: str, otherwise: str) -> Iterator[None]:
 
 
 def read(root: Path) -> Results:
-    """Return what is in `root`'s metrics/ and data/results/.
+    """Return the contents of metrics/ and data/results/ in `root`.
 
     Raises:
-        ThawError: a file is missing, or cannot be read.
+        ThawError: a file is missing or cannot be read.
 
     """
     folder = root / paths.RESULTS
@@ -112,27 +118,35 @@ def read(root: Path) -> Results:
 
 
 def read_rows(path: Path, kind: type[Row], otherwise: str = "") -> list[Row]:
-    """Return a table's lines as objects of the dataclass `kind`: see `to_rows`.
+    """Return the lines of a CSV file as objects of the dataclass `kind`.
 
     Args:
-        path: of the table.
-        kind: whose fields are columns of the table.
-        otherwise: what to do where the file is damaged; `remedy` where nothing else is said.
+        path: the CSV file.
+        kind: the dataclass. Each of its fields must be a column of the file.
+        otherwise: what the user can do if the file is damaged. Without it, the message gives
+            `thaw.support.errors.remedy`.
+
+    Raises:
+        ThawError: the file is missing or is not text.
+        ValueError: a column is missing or holds a value that its field does not accept.
 
     """
     return to_rows(read_csv(path, otherwise), kind, path)
 
 
 def to_rows(lines: Sequence[Mapping[str, str]], kind: type[Row], path: Path) -> list[Row]:
-    """Return lines of text by column as objects of the dataclass `kind`; more columns may be there.
+    """Return lines of text by column as objects of the dataclass `kind`.
+
+    The lines may have further columns. `path` is only named in messages.
 
     Raises:
-        ValueError: a column is missing, or holds what its field does not take.
+        ValueError: a column is missing or holds a value that its field does not accept.
 
     """
     try:
         return TypeAdapter(list[kind]).validate_python(lines)  # type: ignore[valid-type]
     except ValidationError as error:
+        # One mistake is enough for a message, and pydantic's own text would fill the screen.
         first = error.errors()[0]
         row, column = first["loc"]
         raise ValueError(
@@ -146,8 +160,9 @@ def read_answers(path: Path) -> TestPredictions:
 
     Raises:
         ThawError: the file is missing or is not text.
-        KeyError, ValueError: a column or a class is unknown, an image is missing, or a probability
-            is none.
+        KeyError: a column is missing.
+        ValueError: a class is unknown, the seeds do not have the same images, or a probability is
+            not in [0, 1].
 
     """
     rows = read_csv(path)
@@ -160,8 +175,9 @@ def read_answers(path: Path) -> TestPredictions:
 
     actual, predicted = classes("actual"), classes("predicted")
     if not rows or (actual != actual[0]).any():
-        raise ValueError(f"{path}: every seed must have the same images")
+        raise ValueError(f"{path}: every seed must have the same images in the same order")
     confidence = np.array([[float(row["confidence"]) for row in of] for of in by_seed.values()])
+    # Written this way round, the condition also refuses NaN.
     if not ((confidence >= 0) & (confidence <= 1)).all():
         raise ValueError(f"{path}: probabilities must be from 0 to 1")
     return TestPredictions(actual[0], predicted, confidence)
@@ -172,6 +188,7 @@ def _read_history(path: Path) -> list[dict[str, float]]:
 
 
 def _read_named(path: Path) -> dict[int, str]:
+    # Only 0-255 input, the range that ResNet50 was trained for.
     return {
         int(row["test_image"]): row["imagenet_class"]
         for row in read_csv(path)
@@ -182,5 +199,6 @@ def _read_named(path: Path) -> dict[int, str]:
 def _read_example(path: Path) -> NDArray[np.uint8]:
     image: NDArray[np.uint8] = np.load(check_input(path), allow_pickle=False)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"{path.name} must be (size, size, 3) uint8. Received: {image.shape}")
+        received = f"{image.shape} {image.dtype}"
+        raise ValueError(f"{path.name} must be (size, size, 3) uint8. Received: {received}")
     return image

@@ -1,4 +1,4 @@
-"""What is computed from the results, once: figures, CSV files and pages all show these numbers."""
+"""The report's own tables, computed once so that figures, CSV files and pages agree."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,13 +14,32 @@ from thaw.findings.scores import accuracy_by_class
 from thaw.report.results import MODES, Metrics, Results, TestPredictions
 
 MISTAKES = 10
+"""How many wrong answers of each mode the report shows."""
 DIGITS = 4
-"""Behind the point of what is computed here and shown."""
+"""The decimal places of the numbers that are computed here."""
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """A line of the comparison; what does not apply is None."""
+    """A line of the comparison. Fields that do not apply are None.
+
+    Attributes:
+        name: the model's name in the table.
+        accuracy: the test accuracy, in [0, 1].
+        low: the low end of its 95 % interval.
+        high: the high end of its 95 % interval.
+        gap: accuracy on train minus accuracy on validation.
+        calibration_error: the expected calibration error on the test images, in [0, 1].
+        parameters_trained: how many parameters were trained.
+        train_images: how many different images the model was trained on.
+        images_seen: how many images passed through training, repeats included.
+        test_images: how many images the accuracy was measured on.
+        seeds: how many seeds the model was trained with.
+        mean: the mean test accuracy over the seeds.
+        deviation: the standard deviation of the test accuracy over the seeds.
+        uses_weights: whether the model starts from the pretrained weights.
+
+    """
 
     name: str
     accuracy: float
@@ -40,9 +59,10 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more often a mode is right than another, with a paired interval of 95 %.
+    """The difference between two modes' test accuracies, with a paired 95 % interval.
 
-    Rounded to `DIGITS`, so that what is said of an interval agrees with what is shown of it.
+    The numbers are rounded to `DIGITS`, so that what the report says about an interval agrees with
+    the digits that it shows.
     """
 
     mode: str
@@ -58,13 +78,13 @@ class Difference:
 
     @property
     def turned(self) -> "Difference":
-        """The same, seen from the other mode."""
+        """The same difference with the two modes exchanged."""
         return Difference(self.than, self.mode, -self.difference, -self.high, -self.low)
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer: the test image, its class, the class that it was given, how surely."""
+    """A wrong answer: the test image, its class, the predicted class, and its probability."""
 
     test_image: int
     actual: str
@@ -74,7 +94,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """A test image, its class, ResNet50's name for it before retraining, and each mode's after."""
+    """A test image and its class, ResNet50's name for it before retraining, and each mode's."""
 
     test_image: int
     actual: str
@@ -84,7 +104,7 @@ class BeforeAfter:
 
 @dataclass(frozen=True)
 class Tables:
-    """By mode where a mapping; accuracies of classes by the class' name."""
+    """The report's tables. All mappings are by mode, and `classes` within it by class name."""
 
     comparison: list[ComparisonRow]
     differences: list[Difference]
@@ -95,7 +115,7 @@ class Tables:
 
 
 def tables(results: Results) -> Tables:
-    """Return what follows from the results."""
+    """Return the tables that are computed from the results."""
     baseline, answers = results.metrics["baseline"], results.answers
     return Tables(
         comparison=[
@@ -157,7 +177,8 @@ def _compared(mode: str, metrics: Metrics) -> ComparisonRow:
 
 
 def _mistakes(answers: TestPredictions, test: Images) -> Iterator[Mistake]:
-    """Yield the wrong answers that the saved model is surest of, the surest first."""
+    """Yield the saved model's `MISTAKES` most confident wrong answers, most confident first."""
+    # A stable sort keeps the order of the images where confidences are equal.
     wrong = np.flatnonzero(~answers.correct[0])
     confidence = answers.confidence[0]
     for image in wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]:
@@ -170,9 +191,11 @@ def _mistakes(answers: TestPredictions, test: Images) -> Iterator[Mistake]:
 
 
 def _before_after(results: Results) -> Iterator[BeforeAfter]:
-    """Yield what is said of the first test image of each class that ResNet50 named."""
+    """Yield one test image of each class: the first that ResNet50 has classified."""
+    # ResNet50 may have classified other test images than the ones that the modes were tested on.
     row_of = rows_by_position(results.test)
     shown = [position for position in sorted(results.named) if position in row_of]
+    # Weights without a 1000-class top have named no image; then the first of each class will do.
     first: dict[int, int] = {}
     for position in shown or sorted(row_of):
         first.setdefault(int(results.test.labels[row_of[position]]), position)
@@ -186,5 +209,5 @@ def _before_after(results: Results) -> Iterator[BeforeAfter]:
 
 
 def rows_by_position(test: Images) -> Mapping[int, int]:
-    """Return the row of each test image by its position among the 10,000."""
+    """Return the row in `test` of each image, by its position among the 10,000 test images."""
     return {int(position): row for row, position in enumerate(test.positions)}

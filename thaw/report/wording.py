@@ -1,4 +1,4 @@
-"""The report's sentences and names: numbers come in, words come out."""
+"""The report's sentences and names, made from its numbers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -10,52 +10,57 @@ from thaw.report.studies import CurvePoint
 from thaw.report.tables import ComparisonRow, Difference
 
 NOTICES = {
-    "random": "No pretrained weights were used: ResNet50 starts from random weights, so these "
-    "numbers do not show what thawing ImageNet knowledge is worth.",
-    "bundled": "The weights are those that ship with thaw: a distilled approximation, not "
-    "ImageNet's ResNet50 (-S weights=imagenet).",
+    "random": "No pretrained weights were used. ResNet50 starts from random weights, so these "
+    "numbers do not show what thawing pretrained weights is worth.",
+    "bundled": "The weights are those that come with thaw. They are a distilled approximation of "
+    "ImageNet's ResNet50, not the original (for that: -S weights=imagenet).",
 }
-"""What a report says first, by the kind of weights."""
+"""The notice at the top of the report, by the kind of weights."""
 NOISE = 0.03
-"""Two standard errors of an accuracy on 1,000 images, about."""
+"""About two standard errors of an accuracy on 1,000 images."""
 
 
 def notice(weights: str) -> str:
-    """Return what a report says first about its weights, "" for nothing."""
+    """Return the notice about the weights at the top of the report, or "" if none is needed."""
+    # The name of bundled weights is followed by a digest: `bundled 01234567`.
     return NOTICES.get(weights.partition(" ")[0], "")
 
 
 def answer(
     modes: Mapping[str, Metrics], baseline: Metrics, differences: Sequence[Difference]
 ) -> str:
-    """Return the finding in two sentences; a lead whose interval includes 0 is not called one."""
+    """Return the main finding in a few sentences.
+
+    The best mode is only called ahead of the second if the interval of their difference is above 0.
+    """
     best, second = sorted(modes, key=lambda mode: -_mean_accuracy(modes[mode]))[:2]
     lead = _difference(differences, best, second)
     verdict = "ahead of" if lead.low > 0 else "not distinguishable from"
     linear = baseline["linear_pixels_accuracy"]
     return (
-        f"{MODES[best]}, on {modes[best]['train_images']:,} training images, reaches "
-        f"{_reached(modes[best])} on {modes[best]['test_images']:,} test images, {verdict} "
-        f"{MODES[second]}, on {modes[second]['train_images']:,}, with {_reached(modes[second])} "
+        f"{MODES[best]}, trained on {modes[best]['train_images']:,} images, reaches a test "
+        f"accuracy of {_reached(modes[best])} on {modes[best]['test_images']:,} images. It is "
+        f"{verdict} {MODES[second]}, which was trained on {modes[second]['train_images']:,} images "
+        f"and reaches {_reached(modes[second])} "
         f"(difference {lead.difference:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]). "
         f"A linear classifier on pixels, fitted on {baseline['linear_pixels_train_images']:,} "
-        f"images, gets {linear:.4f}."
+        f"images, reaches {linear:.4f}."
     )
 
 
 def _difference(differences: Sequence[Difference], mode: str, than: str) -> Difference:
-    """Return by how much one mode is ahead of another, whichever way it was measured."""
+    """Return by how much `mode` is ahead of `than`; `differences` holds each pair only once."""
     both_ways = [seen for each in differences for seen in (each, each.turned)]
     return next(each for each in both_ways if (each.mode, each.than) == (mode, than))
 
 
 def _mean_accuracy(metrics: Metrics) -> float:
-    """Return test accuracy, over all seeds where there are several."""
+    """Return the test accuracy, or its mean over the seeds if there are several."""
     return float(metrics.get("test_accuracy_mean", metrics["test_accuracy"]))
 
 
 def _reached(metrics: Metrics) -> str:
-    """Return a test accuracy with its 95 % interval, of several seeds with its deviation."""
+    """Return a test accuracy with its 95 % interval, or with its deviation over several seeds."""
     if "test_accuracy_mean" in metrics:
         mean, deviation = metrics["test_accuracy_mean"], metrics["test_accuracy_std"]
         return f"{mean:.4f} ± {deviation:.4f} over {metrics['seeds']} seeds"
@@ -64,14 +69,14 @@ def _reached(metrics: Metrics) -> str:
 
 
 def over_seeds(row: ComparisonRow) -> str:
-    """Return mean and standard deviation of test accuracy over the seeds, and how many."""
+    """Return the mean and the standard deviation of test accuracy, and the number of seeds."""
     if row.seeds == 1:
         return "-"
     return f"{row.mean:.4f} ± {row.deviation:.4f} ({row.seeds} seeds)"
 
 
 def imagenet_caption(metrics: Metrics, value_range: str) -> str:
-    """Return ResNet50's three likeliest names for training image 6, a line each."""
+    """Return ResNet50's three likeliest classes for training image 6, one on each line."""
     said = metrics[value_range]
     lines = [
         f"{said[f'train_image_6_top{rank}_class']} "
@@ -82,16 +87,17 @@ def imagenet_caption(metrics: Metrics, value_range: str) -> str:
 
 
 def cell_name(row: CellRow | ShiftRow) -> str:
-    """Return what sets a cell of the diagnosis apart."""
+    """Return a name for a cell of the diagnosis: its frozen layers, input and statistics."""
     frozen = "" if row.freeze == BACKBONE_LAYERS else f"freeze {row.freeze}, "
     return f"{frozen}{row.value_range} input, {statistics_in_words(row.statistics)}"
 
 
 def causes(cells: Sequence[CellRow]) -> Iterator[str]:
-    """Yield for each number of frozen layers what each cause costs alone, and what both cost.
+    """Yield, for each number of frozen layers, what each cause costs alone and what both cost.
 
     Args:
-        cells: for each `freeze` done right, the second cause alone, input in [0, 1] alone, both.
+        cells: four cells for each `freeze`, in this order: the correct run, the second cause alone,
+            input in [0, 1] alone, both causes.
 
     """
     for freeze, group in groupby(cells, lambda cell: cell.freeze):
@@ -99,27 +105,28 @@ def causes(cells: Sequence[CellRow]) -> Iterator[str]:
         by_other, by_unit, by_both = (
             cell.validation_accuracy - right.validation_accuracy for cell in (other, unit, both)
         )
+        # Both changes are negative if the causes cost accuracy: the lower one costs more.
         name = statistics_in_words(other.statistics)
         where = {BACKBONE_LAYERS: "the whole base frozen", 0: "nothing frozen"}
         verdict = f"the larger cause is {'the input' if by_unit < by_other else name}"
         if min(by_unit, by_other) > -NOISE:
-            verdict = "neither alone costs more than chance may"
+            verdict = "neither alone costs more than chance can explain"
         yield (
-            f"With {where.get(freeze, f'the first {freeze} layers frozen')}, the run done right "
+            f"With {where.get(freeze, f'the first {freeze} layers frozen')}, the correct run "
             f"ends at a validation accuracy of {right.validation_accuracy:.3f}. "
             f"Input in [0, 1] alone changes it by {by_unit:+.3f}, {name} alone by {by_other:+.3f}, "
-            f"both together by {by_both:+.3f}: {verdict}. With both, training accuracy is "
-            f"{both.train_accuracy:.3f} and validation accuracy {both.validation_accuracy:.3f}, "
-            "and what training normalises with is on average "
-            f"{both.statistics_shift:.2f} standard deviations from what validation "
-            f"normalises with (done right: {right.statistics_shift:.2f})."
+            f"and both together by {by_both:+.3f}: {verdict}. With both, training accuracy is "
+            f"{both.train_accuracy:.3f} and validation accuracy {both.validation_accuracy:.3f}. "
+            "The means that training normalises by are then on average "
+            f"{both.statistics_shift:.2f} standard deviations from those that validation "
+            f"normalises by (in the correct run: {right.statistics_shift:.2f})."
         )
 
 
 def curve_made(run: CurvePoint) -> str:
-    """Say what the thaw curve's runs have in common, from one of them."""
+    """Return a sentence about what all runs of the thaw curve have in common, given one of them."""
     return (
-        f"train-partial by how much of ResNet50 is frozen: weights {run.weights}, "
-        f"{run.train_images:,} training images, {run.epochs} epochs, seed {run.seed}, "
-        f"threads: {run.threads}, at commit {run.commit}."
+        "train-partial with different numbers of frozen layers. All runs have in common: weights "
+        f"{run.weights}, {run.train_images:,} training images, {run.epochs} epochs, seed "
+        f"{run.seed}, threads: {run.threads}, at commit {run.commit}."
     )

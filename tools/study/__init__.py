@@ -1,3 +1,3 @@
-"""Sets of experiments that answer one question each, by DVC's queue; the results are in git."""
+"""Sets of experiments, run by DVC's queue. Each set answers one question; git holds its results."""
 
-import thaw  # noqa: F401 - before any library that reads the variables which it settles
+import thaw  # noqa: F401 - sets environment variables that other libraries read when imported

@@ -1,11 +1,11 @@
-"""Run a set of experiments and keep its table: python -m tools.study SET [--jobs N] [--collect].
+"""Run a set of experiments and write its table: python -m tools.study SET [--jobs N] [--collect].
 
-Reads   tools/study/sets.yaml  which experiments there are
-Writes  tools/study/results/SET.csv  one line an experiment
+Reads   tools/study/sets.yaml  the sets and their experiments
+Writes  tools/study/results/SET.csv  the metrics of each experiment
 
-Each is queued by its name, `SET-RUN`, and run by DVC from HEAD: `dvc exp show` lists them. Stopped
-and started again, those that ended are not run again, and what an earlier commit computed comes
-from DVC's cache.
+Each experiment is queued under the name `SET-RUN`, and DVC runs it from HEAD. `dvc exp show` lists
+it. If the tool is stopped and started again, it does not repeat the experiments that have ended.
+Stages that an earlier commit has already computed come from DVC's cache.
 """
 
 import argparse
@@ -30,13 +30,25 @@ from tools.folder import explain, unfit
 HERE = Path(__file__).parent
 Overrides = dict[str, Any]
 RESULTS = ("dvc.lock", "metrics", "plots", "report", "tools/study/results")
+"""The files that may differ from HEAD when a set is run."""
 COMMIT_DIGITS = 10
 SECONDS_BETWEEN_LOOKS = 20
-"""At DVC's queue, each of which takes a second of a core."""
+"""How often DVC's queue is read. Each reading takes a second of a core."""
 
 
 class Set(BaseModel):
-    """One question, and the experiments that answer it."""
+    """One question and the experiments that answer it.
+
+    Attributes:
+        question: the question, which is printed above the table.
+        stage: the stage of dvc.yaml that every experiment runs.
+        metrics: the metrics file that the table is made from.
+        keep: patterns, as for fnmatch, of the metrics that become columns.
+        rows: see below.
+        common: what all experiments change in params.yaml, by path.
+        runs: what each experiment changes besides, by its name.
+
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,81 +57,86 @@ class Set(BaseModel):
     metrics: str
     keep: tuple[str, ...]
     rows: tuple[str, ...] = ()
-    """Where one run gives several rows: the metric that they are nested in, then what each level
-    tells apart, from the outermost. `keep` is then about what a row holds."""
+    """Only for metrics that give several rows for each run: the name of the metric that holds them,
+    followed by a column name for each level of nesting, the outermost first. `keep` then selects
+    among the metrics of a row."""
     common: Overrides
     runs: dict[str, Overrides] = Field(min_length=1)
 
     def overrides(self, run: str) -> list[str]:
-        """Return what a run changes in params.yaml, as DVC takes it."""
+        """Return what a run changes in params.yaml, in the form of `dvc exp run -S`."""
         changed = self.common | self.runs[run]
         return [f"{path}={_text(value)}" for path, value in changed.items()]
 
 
 def _text(value: object) -> str:
+    # DVC parses these values by Hydra's grammar, which reads JSON's numbers, booleans and lists.
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def load_sets() -> dict[str, Set]:
-    """Return the sets of sets.yaml by name."""
+    """Return the sets in sets.yaml, by name."""
     entries = read_yaml(HERE / "sets.yaml")
     return {name: Set.model_validate(entry) for name, entry in entries.items()}
 
 
 def finished(name: str, chosen: Set) -> dict[str, str]:
-    """Return the git reference of each run that ended, from the commit that is checked out."""
+    """Return the git reference of each run from HEAD that has ended, by the run's name."""
     head = git("rev-parse", "HEAD")
+    # DVC files experiments under the digest of their commit, split after two digits.
     prefix = f"refs/exps/{head[:2]}/{head[2:]}/{name}-"
     references = git("for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
     return {run: prefix + run for run in chosen.runs if prefix + run in references}
 
 
 def check_committed() -> None:
-    """End the process where the working tree is not what experiments would be known by: HEAD.
+    """End the process if the working tree differs from HEAD, the commit of the experiments.
 
-    Results may differ: they do on another processor, and after a set.
+    Only `RESULTS` may differ, because they do so on another processor and after a set was run.
     """
     code = (f":!{path}" for path in RESULTS)
     if changed := git("status", "--porcelain", "--untracked-files=no", "--", *code):
         sys.exit(
-            "error: experiments are known by the commit that they come from. Not in it are:\n"
-            f"{changed}\nCommit it, or put it aside with git stash."
+            "error: experiments are recorded under the commit that they run from, but these files "
+            f"differ from it:\n{changed}\nCommit them, or set them aside with `git stash`."
         )
 
 
 def check_folder() -> None:
-    """End the process where DVC's queue does not work, which it would not say."""
+    """End the process if DVC's queue does not work in this folder; DVC itself does not say so."""
     if characters := unfit(Path.cwd()):
         sys.exit(f"error: {explain(Path.cwd(), characters)}")
 
 
 def run(name: str, chosen: Set, jobs: int) -> None:
-    """Queue what has not ended yet, and run the queue to its end."""
+    """Queue the runs that have not ended yet, and wait until the queue has finished them."""
     if missing := [run for run in chosen.runs if run not in finished(name, chosen)]:
         enqueue(name, chosen, missing)
         try:
             show_dvc("queue", "start", "--jobs", str(jobs))
             follow(name, chosen)
         except KeyboardInterrupt:
-            show_dvc("queue", "stop", "--kill")  # or the workers would go on by themselves
-            sys.exit("stopped; run it again to go on")
+            # The workers are processes of their own and would go on without this one.
+            show_dvc("queue", "stop", "--kill")
+            sys.exit(f"stopped. Run `python -m tools.study {name}` again to continue.")
     if lost := [run for run in chosen.runs if run not in finished(name, chosen)]:
         sys.exit(
             f"error: these experiments did not end: {', '.join(lost)}. `dvc queue logs "
-            f"{name}-{lost[0]}` says why. Run `python -m tools.study {name}` again to go on."
+            f"{name}-{lost[0]}` says why. Run `python -m tools.study {name}` again to continue."
         )
 
 
 def enqueue(name: str, chosen: Set, missing: list[str]) -> None:
-    """Queue runs, but for those that live workers of a stopped study still have before them."""
+    """Queue the missing runs, except those that wait or run in a queue with a live worker."""
     queue = dvc_queue.look()
     for run in missing:
         queued = f"{name}-{run}"
         if queued in queue.pending:
             if queue.workers:
                 continue
-            # For nobody: what a killed worker, or a stopped run, left. What does not run cannot
-            # be killed, which DVC calls an error: no matter, if only it can be removed then.
+            # A killed worker or a stopped study left this task behind, and nobody works on it. DVC
+            # reports an error when it is told to kill a task that is not running. That error does
+            # not matter, as long as the task can be removed afterwards.
             both = [outcome(*DVC, "queue", leave, queued) for leave in ("kill", "remove")]
             if both[-1].returncode:
                 end(*both)
@@ -128,9 +145,9 @@ def enqueue(name: str, chosen: Set, missing: list[str]) -> None:
 
 
 def follow(name: str, chosen: Set) -> None:
-    """Say which experiment has ended, until all have or nobody works on them any more.
+    """Print each experiment that ends, until all have ended or no worker is left.
 
-    Not `dvc exp run --run-all`: where a worker was killed before, that waits for ever for it.
+    `dvc exp run --run-all` would not do: if a worker was killed earlier, it waits for it for ever.
     """
     shown: set[str] = set()
     idle = 0
@@ -145,20 +162,20 @@ def follow(name: str, chosen: Set) -> None:
             queue = dvc_queue.look()
             busy = queue.workers and any(f"{name}-{run}" in queue.pending for run in chosen.runs)
             idle = 0 if busy else idle + 1
-            if idle == 2:  # one look may fall between two experiments
+            if idle == 2:  # a single reading may fall between two experiments
                 return
         time.sleep(1)
 
 
 def collect(name: str, chosen: Set) -> Path:
-    """Write a set's table."""
+    """Write the table of a set's ended experiments and return its path."""
     rows = [
         {"run": run, **row, **origin(reference)}
         for run, reference in finished(name, chosen).items()
         for row in table(chosen, json.loads(git("show", f"{reference}:./{chosen.metrics}")))
     ]
     if not rows:
-        sys.exit(f"error: no experiment of {name} has ended at this commit: run the set first.")
+        sys.exit(f"error: no experiment of {name} has ended at this commit. Run the set first.")
     columns = list(rows[0])
     path = HERE / "results" / f"{name}.csv"
     write_csv(path, columns, [[row[column] for column in columns] for row in rows])
@@ -166,7 +183,7 @@ def collect(name: str, chosen: Set) -> Path:
 
 
 def origin(reference: str) -> dict[str, Any]:
-    """Return what, besides the set, an experiment's numbers depend on."""
+    """Return the seed, the threads and the commit of an experiment, given its git reference."""
     name = f"{reference}:./params.yaml"
     params = parse_yaml(git("show", name), name)
     commit = reference.removeprefix("refs/exps/").replace("/", "", 1)[:COMMIT_DIGITS]
@@ -174,7 +191,7 @@ def origin(reference: str) -> dict[str, Any]:
 
 
 def table(chosen: Set, metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the rows that one run's metrics make: one, or those that are nested in them."""
+    """Yield the rows of one run's metrics: a single one, or those nested in it (see `Set.rows`)."""
     name, *levels = chosen.rows or ("",)
     for place, values in leaves(metrics[name] if name else metrics, levels):
         kept = {
@@ -189,7 +206,7 @@ def table(chosen: Set, metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def leaves(
     nested: Mapping[str, Any], levels: Sequence[str]
 ) -> Iterator[tuple[dict[str, str], Mapping[str, Any]]]:
-    """Yield each place below all levels, by their names, and what is there."""
+    """Yield every combination of keys along `levels`, by the levels' names, and its entry."""
     if not levels:
         yield {}, nested
         return
@@ -199,12 +216,12 @@ def leaves(
 
 
 def main() -> None:
-    """Run one set, and write its table."""
+    """Run one set and write its table."""
     sets = load_sets()
     parser = argparse.ArgumentParser(prog="python -m tools.study")
     parser.add_argument("set", choices=sets, metavar="SET", help=", ".join(sets))
     parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (default: 2)")
-    parser.add_argument("--collect", action="store_true", help="run nothing, write the table")
+    parser.add_argument("--collect", action="store_true", help="only write the table")
     options = parser.parse_args()
     chosen = sets[options.set]
     if not options.collect:
