@@ -1,11 +1,10 @@
-"""Measure how much each class of thaw.network.faster gains: python -m benchmarks.faster.
+"""What each class of thaw.network.faster gains: python -m benchmarks.faster.
 
 Writes  benchmarks/faster.md
 
-For each class, a stage is trained with it and with the class of Keras that it replaces. The runs
-use thaw's own functions, some of the real images, and a new process each. The time of an epoch is
-computed from a training of one epoch and a longer one: their difference leaves out tracing and
-everything that a stage does before and after the epochs.
+For each class, one model has it and one has the class of Keras' that it replaces. Both train on the
+same batches in turn, so that whatever else the machine does slows both. The stages' own functions
+build and compile them.
 """
 
 import statistics
@@ -35,60 +34,78 @@ REPLACED = {
     "Adam": keras.optimizers.Adam,
     "Dropout": keras.layers.Dropout,
 }
-CLASSES = {"train-full": ("Conv2D", "Adam"), "train-frozen": ("Dropout", "L2")}
-"""The classes, by the stage in which each gains most."""
-IMAGES = {"train-full": 640, "train-frozen": 20_000}
-EPOCHS = {"train-full": 3, "train-frozen": 11}
-WORTH = 1.1
-"""The smallest gain for which a class is worth keeping."""
+STAGES = {"Conv2D": "train-full", "Adam": "train-full", "Dropout": "train-frozen"}
+"""The stage that each gains most in."""
+IMAGES = {"train-full": 320, "train-frozen": 20_000}
+ROUNDS = 7
+Job = tuple[keras.Model, Any]
+"""A compiled model, and the dataset of its epoch."""
 
 
-def write_inputs(root: Path, params: Params, stage: str) -> None:
-    """Write the inputs of the stage: some training images, and very small other splits."""
-    counts = {"train": IMAGES[stage], "validation": 20, "test": 20}
-    samples = params.samples.model_copy(update=counts)
-    splits = make_splits(*fashion_mnist.load(ROOT / paths.RAW), samples)
-    image_store.write_images(root / paths.IMAGES / "rgb32.h5", splits, image_store.SMALL)
-    weights.save(root / paths.WEIGHTS, *sources.obtain("bundled", root, params.seed))
-    if stage == "train-frozen":
-        base, model = backbone.feature_model(image_store.SMALL, params.value_range)
-        weights.load(root / paths.WEIGHTS, base)
-        opened = {
-            name: image_store.open_images(root / paths.IMAGES, image_store.SMALL, name)
-            for name in SPLITS
-        }
-        features.write_features(root / paths.FEATURES, model, opened, params.engine)
+@contextmanager
+def without(name: str) -> Any:
+    """Let the stages use Keras' own class while a model is built."""
+    ours = getattr(faster, name)
+    setattr(faster, name, REPLACED[name])
+    try:
+        yield
+    finally:
+        setattr(faster, name, ours)
 
 
-def train(stage: str, root: Path, params: Params, epochs: int) -> float:
-    """Train on all images in `root`, and return the seconds that this took."""
-    changes = {"images": 0, "epochs": epochs}
+def train_full(params: Params) -> Job:
+    """Return what an epoch of train-full fits, on real images."""
+    gray = fashion_mnist.load(ROOT / paths.RAW)[0]
+    count, training = IMAGES["train-full"], params.train_full
+    images = to_rgb(resize_gray(gray.images[:count], params.image_size))
+    base = backbone.for_training(weights.resnet50(params.image_size, top=False))
+    head = build_head(params.head, params.seed)
+    model = backbone.image_model(base, params.image_size, params.value_range, head)
+    batches = Batches(images.__getitem__, gray.labels[:count], training.batch_size, params.seed)
+    compile_model(model, build_optimizer(training, batches.steps))
+    model.batches = batches  # the dataset does not keep them alive
+    return model, batches.to_dataset()
+
+
+def train_frozen(params: Params) -> Job:
+    """Return what an epoch of train-frozen fits; the features' values do not matter for speed."""
+    count = IMAGES["train-frozen"]
+    features = np.random.default_rng(0).normal(size=(count, FEATURES)).astype(np.float32)
+    batches = ArrayBatches(features, np.arange(count) % 10, params.train_frozen.batch_size, 0)
+    head = build_head(params.head, params.seed, fast=True)
+    optimizer = faster.Adam(params.train_frozen.learning_rate)
+    compile_model(head, optimizer, steps_per_execution=HEAD_STEPS)
+    head.batches = batches
+    return head, batches.to_dataset()
+
+
+JOBS: dict[str, Callable[[Params], Job]] = {"train-full": train_full, "train-frozen": train_frozen}
+
+
+def epoch(job: Job) -> float:
+    """Train for an epoch; return its seconds."""
+    model, dataset = job
     begin = time.perf_counter()
-    if stage == "train-frozen":
-        head = params.train_frozen.model_copy(update=changes)
-        asked = params.model_copy(update={"train_frozen": head})
-        result = train_frozen(root, TrainFrozenConfig.of(asked))
-    else:
-        full = params.train_full.model_copy(update=changes)
-        asked = params.model_copy(update={"train_full": full})
-        result = fine_tune(root, TrainFullConfig.of(asked))
-    seconds = time.perf_counter() - begin
-    result.checkpoint.clear()  # or the next training would resume from it
-    return seconds
+    model.fit(dataset, shuffle=False, verbose=0)
+    return time.perf_counter() - begin
 
 
-def measure(stage: str, root: Path, without: str) -> dict[str, float]:
-    """Return the seconds of an epoch, with all of the faster classes or without one of them."""
-    if without != "nothing":
-        setattr(faster, without, REPLACED[without])
-    params = load_params(ROOT)
-    set_up(params.threads)
-    short, long = (train(stage, root, params, epochs) for epochs in (1, EPOCHS[stage]))
-    return {"seconds": (long - short) / (EPOCHS[stage] - 1)}
+def measure(name: str, params: Params) -> tuple[float, float]:
+    """Return the median seconds of an epoch with Keras' own class, and with thaw's."""
+    with without(name):
+        keras_own = JOBS[STAGES[name]](params)
+    ours = JOBS[STAGES[name]](params)
+    for job in (keras_own, ours):
+        epoch(job)  # traces
+    rounds = [(epoch(keras_own), epoch(ours)) for _ in range(ROUNDS)]
+    one, other = (statistics.median(seconds) for seconds in zip(*rounds, strict=True))
+    return one, other
 
 
 def main() -> None:
-    """Measure every class, and write the table."""
+    """Measure every class; write the table."""
+    params = load_params(ROOT)
+    set_up(params.threads)
     lines = [
         f"`python -m benchmarks.faster` on {machine()}",
         "",

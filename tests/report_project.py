@@ -108,8 +108,8 @@ def make(root: Path, params: Params) -> Path:
     splits = make_splits(gray_images(80), gray_images(SURE, seed=1), asked.samples)
     write_images(root / "data/images/rgb32.h5", splits, SMALL)
     test = open_images(root / "data/images", SMALL, "test")
-    (root / "study").mkdir()
-    for name in ("params.yaml", "requirements.lock", "study/published.csv"):
+    (root / "tools/study").mkdir(parents=True)
+    for name in ("params.yaml", "requirements.lock", "tools/study/published.csv"):
         shutil.copy(ROOT / name, root / name)
     diagnose = {
         **{"weights": "random", "train_images": 20, "validation_images": 20, "epochs": 2},
@@ -162,7 +162,7 @@ def answers(test: Images, wrong: int) -> list[tuple[int, int, str, str, float]]:
 
 
 def write_study(root: Path) -> None:
-    """Write the tables of the sets that the report shows, as `python -m study` would."""
+    """Write the tables of the sets that the report shows, as `python -m tools.study` would."""
     linear = dict.fromkeys(studies.LINEAR.values(), 0.8) | {"linear_pixels_train_images": 58_000}
     accuracies = ("test_accuracy", "test_accuracy_low", "test_accuracy_high")
     mode: dict[str, Any] = dict.fromkeys(accuracies, 0.8)
@@ -176,4 +176,4 @@ def write_study(root: Path) -> None:
             measured = list(table(chosen, metrics))
             rows = [{"run": run, **row, **origin} for run in chosen.runs for row in measured]
             lines = [list(row.values()) for row in rows]
-            write_csv(root / f"study/results/{name}.csv", list(rows[0]), lines)
+            write_csv(root / f"tools/study/results/{name}.csv", list(rows[0]), lines)

@@ -64,7 +64,7 @@ def test_the_users_files_and_variables_change_no_figure(tmp_path: Path) -> None:
 
 def test_nothing_else_imports_matplotlib() -> None:
     """It would be read with the user's files, whichever module imports it first."""
-    folders = ("thaw", "stages", "study", "tools", "benchmarks", "pretrain")
+    folders = ("thaw", "stages", "tools", "benchmarks", "pretrain")
     for path in (path for folder in folders for path in (ROOT / folder).glob("*.py")):
         names = {name.split(".")[0] for name in imported_names(path)}
         assert "matplotlib" not in names or path.name == "canvas.py", path

@@ -1,7 +1,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from thaw.config.params import Head
 from thaw.network import faster
@@ -36,25 +35,6 @@ def test_initial_kernels_follow_the_seed_alone() -> None:
     assert not np.array_equal(one[0], other[0])
     limit = np.sqrt(6 / (2048 + 2048))  # Glorot & Bengio 2010, eq. 16
     assert limit - 1e-4 < np.abs(one[0]).max() <= limit
-
-
-def test_the_fast_penalty_and_its_gradient() -> None:
-    """By hand: 0.01 (1 + 4 + 9) and 2 * 0.01 of each weight."""
-    weights = tf.Variable([[1.0, -2.0], [3.0, 0.0]])
-    with tf.GradientTape() as tape:
-        penalty = faster.L2(0.01)(weights)
-    np.testing.assert_allclose(penalty, 0.14, rtol=1e-6)
-    gradient = tape.gradient(penalty, weights)
-    np.testing.assert_allclose(gradient, [[0.02, -0.04], [0.06, 0.0]], rtol=1e-6)
-
-
-def test_fast_heads_have_the_same_penalties() -> None:
-    asked = Head(units=(128, 64), dropout=0.7, l2=0.01)
-    fast, plain = build_head(asked, seed=0, fast=True), build_head(asked, seed=0)
-    for head in (fast, plain):
-        head.set_weights([np.full(w.shape, 0.5, "float32") for w in head.get_weights()])
-    assert len(fast.losses) == len(plain.losses) == 4
-    np.testing.assert_allclose(fast.losses, plain.losses, rtol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [0.3, 0.7, 1 / 65536])

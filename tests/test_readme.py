@@ -103,7 +103,7 @@ def test_the_cells_of_the_three_notebooks_are_the_measured_ones(committed: Path)
     text = (ROOT / "docs/why.md").read_text()
     ranges = {"0-255": "0..255", "0-1": "[0, 1]"}
     kinds = {"inference": "stored statistics", "training": "batch statistics"}
-    for row in read_csv(committed / "study/results/notebook.csv"):
+    for row in read_csv(committed / "tools/study/results/notebook.csv"):
         notebook = row["run"].split("-")[1]
         frozen = {"175": "base frozen", "0": "nothing frozen"}
         what = f"{notebook}, {frozen.get(row['freeze'], row['freeze'] + ' layers frozen')}"

@@ -82,7 +82,7 @@ def test_uncommitted_changes_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
     lock.write_text("as another processor has it")
     check_committed()
     path.write_text("freeze: 20")
-    with pytest.raises(SystemExit, match=r"M params\.yaml\nCommit it"):
+    with pytest.raises(SystemExit, match=r"M params\.yaml\nCommit them"):
         check_committed()
 
 

@@ -1,9 +1,13 @@
-"""Drop-in replacements for classes of Keras', which exist for speed on a CPU alone.
+"""Drop-in replacements for classes of Keras', which exist only for speed on a CPU.
 
-Each has the name of the class that it replaces and computes the same, to rounding. What each gains
-is measured by `python -m benchmarks.faster`, which runs its stage with and without it side by side:
+Each has the name of the class that it replaces and computes the same, to rounding. This is what an
+epoch gains by each (`python -m benchmarks.faster`, on 2 cores of an AMD EPYC of the Zen 3 kind):
 
-GAINS
+- `Conv2D`: 1.86x, train-full
+- `Adam`: 1.17x, train-full
+- `Dropout`: 1.13x, train-frozen
+
+A class that gains less than 1.1x goes. A one-pass L2 penalty gained 1.04x, and went.
 """
 
 from functools import lru_cache
@@ -130,14 +134,6 @@ class Dropout(keras.layers.Dropout):
         draws = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count]
         kept = tf.reshape(draws >= tf.constant(dropped, tf.uint16), tf.shape(inputs))
         return tf.where(kept, inputs * (DRAWS / (DRAWS - dropped)), 0)
-
-
-class L2(keras.regularizers.L2):
-    """The L2 penalty: one pass over the weights, and one for its gradient, instead of five."""
-
-    def __call__(self, x: keras.Variable) -> tf.Tensor:
-        """Return `l2` times the sum of the squares of `x`, of any shape."""
-        return 2 * self.l2 * tf.nn.l2_loss(x)  # l2_loss is half the sum of the squares
 
 
 class Adam(keras.optimizers.Adam):

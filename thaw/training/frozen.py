@@ -14,9 +14,9 @@ from thaw.network.features import load_features
 from thaw.network.heads import build_head
 from thaw.network.predictions import Predictions
 from thaw.support import paths
-from thaw.training import activation_cache
 from thaw.training.batches import ArrayBatches
 from thaw.training.checkpoint import open_checkpoint, uncompiled
+from thaw.training.costs import cost
 from thaw.training.fitting import HEAD_STEPS, fit
 from thaw.training.result import TrainingResult
 
@@ -69,8 +69,7 @@ def train_frozen(root: Path, config: TrainFrozenConfig) -> TrainingResult:
         seed=config.seed,
         layers_frozen=BACKBONE_LAYERS,
         frozen_through=backbone.frozen_through(base, BACKBONE_LAYERS),
-        macs=len(features["train"][1])
-        * activation_cache.cost(base, BACKBONE_LAYERS, epochs=1, cached=True),
+        macs=len(features["train"][1]) * cost(base, BACKBONE_LAYERS, epochs=1, cached=True),
         checkpoint=checkpoint,
     )
 
