@@ -22,13 +22,12 @@ from skimage.transform import resize
 from benchmarks.apart import ROOT
 from thaw.config.fields import BACKBONE_LAYERS
 from thaw.config.load import load_params
-from thaw.config.params import Params
+from thaw.config.params import BackboneTraining, Params
 from thaw.data import fashion_mnist, image_store
 from thaw.data.splits import Split
-from thaw.network import backbone, heads, inference
-from thaw.network.faster import Adam
+from thaw.network import backbone, faster, heads, inference, weights
 from thaw.support.runtime import set_up
-from thaw.training import activation_cache, batches, fitting
+from thaw.training import activation_cache, batches, fitting, optimizers
 
 FROZEN_EPOCHS, PARTIAL_EPOCHS = 50, 10
 PARTIAL_FREEZE = "conv4"
@@ -91,29 +90,24 @@ def extract(size: int, way: str, count: int) -> Job:
     return Job(start, work)
 
 
-def compiled(
-    model: keras.Model, by: type[keras.optimizers.Adam] = Adam, steps_per_execution: int = 1
-) -> keras.Model:
-    """Compile `model` as thaw does, or with Keras' own Adam, and return it."""
-    model.compile(
-        by(3e-4),
-        "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        steps_per_execution=steps_per_execution,
-    )
-    return model
-
-
 def network(
     params: Params, freeze: int | str, *, plain: bool
 ) -> tuple[keras.Model, keras.Model, int]:
-    """Return the backbone (plain or as thaw trains it), head, and number of frozen layers."""
-    # Random weights: their values do not change the time.
-    base, head = backbone.feature_model(32, "0-255")[0], heads.build_head(params.head, seed=0)
+    """Return backbone, as it comes or as thaw trains it, head, and how many layers are frozen."""
+    base = weights.resnet50(params.image_size, top=False)
     base = base if plain else backbone.for_training(base)
     count = backbone.freeze_count(base, freeze)
     backbone.freeze_first(base, count)
-    return base, head, count
+    return base, heads.build_head(params.head, params.seed), count
+
+
+def compile_as_stage(
+    model: keras.Model, training: BackboneTraining, each: batches.Batches
+) -> keras.Model:
+    """Compile as train-full and train-partial do."""
+    optimizer = optimizers.build_optimizer(training, each.steps)
+    fitting.compile_model(model, optimizer, training.label_smoothing)
+    return model
 
 
 def warm_up_count(count: int, batch: int) -> int:
@@ -129,7 +123,8 @@ def naive_fit(
     It runs `epochs` epochs, and extrapolates the time to `every_epoch` epochs.
     """
     base, head, _ = network(params, freeze, plain=True)
-    model = compiled(backbone.image_model(base, 32, "0-255", head), keras.optimizers.Adam)
+    model = backbone.image_model(base, 32, "0-255", head)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     part = load(32, count)
     pixels, labels = part.batch(slice(None)), part.labels
 
@@ -149,9 +144,10 @@ def frozen(way: str, count: int, epochs: int) -> Job:
         return naive_fit(params, BACKBONE_LAYERS, count, batch, epochs, FROZEN_EPOCHS)
     some = load(32, count)
     model = backbone.feature_model(32, "0-255")[1]
-    head = compiled(
-        heads.build_head(params.head, seed=0, fast=True), steps_per_execution=fitting.HEAD_STEPS
-    )
+    training = params.train_frozen
+    head = heads.build_head(params.head, params.seed, fast=True)
+    optimizer = faster.Adam(training.learning_rate)
+    fitting.compile_model(head, optimizer, training.label_smoothing, fitting.HEAD_STEPS)
 
     def fit(engine: inference.Network, part: image_store.Images, run_epochs: int) -> None:
         values = np.concatenate([out for (out,) in inference.predict_batches(engine, part)])
@@ -174,8 +170,10 @@ def partial(way: str, count: int, epochs: int) -> Job:
         return naive_fit(params, PARTIAL_FREEZE, count, batch, epochs, PARTIAL_EPOCHS)
     base, head, cut = network(params, PARTIAL_FREEZE, plain=False)
     prefix, suffix = backbone.split_at(base, cut)
-    model = compiled(keras.Model(suffix.inputs, head(suffix.output)))
+    model = keras.Model(suffix.inputs, head(suffix.output))
     some = load(32, count)
+    steps = batches.Batches(some.batch, some.labels, batch)
+    compile_as_stage(model, params.train_partial, steps)
 
     def fit(part: image_store.Images, run_epochs: int) -> float:
         with tempfile.TemporaryDirectory() as name:
@@ -216,9 +214,10 @@ def full(way: str, count: int, _: int) -> Job:
     if way == "naive":
         return naive_fit(params, 0, count, batch, 1, 1)
     base, head, _ = network(params, 0, plain=False)
-    model = compiled(backbone.image_model(base, 32, "0-255", head))
     some = load(32, count)
     watched = Watched(some.batch, some.labels, batch, 0)
+    model = backbone.image_model(base, 32, "0-255", head)
+    compile_as_stage(model, params.train_full, watched)
 
     def work(_: Any) -> dict[str, float]:
         begin = time.perf_counter()

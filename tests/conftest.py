@@ -6,6 +6,7 @@ import clean_environment  # noqa: F401
 import thaw  # noqa: F401
 
 # isort: split
+import gc
 import http.server
 import os
 import shutil
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import yaml
@@ -49,6 +51,14 @@ def no_folder_with_images(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     """Slow tests need the images; others are about the mirrors that this variable goes before."""
     if not request.node.get_closest_marker("slow"):
         monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_networks() -> Iterator[None]:
+    """Free the networks of a module's tests after it: Keras keeps all graphs until it is told."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
 
 
 @pytest.fixture

@@ -103,7 +103,9 @@ MUTATIONS = {
     "input in [0, 1] is not scaled": Mutation(
         "preprocess", "images / 255.0", "images", "test_backbone"
     ),
-    "validation images are trained on": Mutation("split", "rest[kept]", "kept", "test_images"),
+    "validation images are trained on": Mutation(
+        "make_splits", "rest[kept]", "kept", "test_images"
+    ),
     "a split that overlaps passes": Mutation(
         "check_split", "len(np.unique(joined)) != len(joined)", "False", "test_images"
     ),
@@ -140,19 +142,19 @@ MUTATIONS = {
         "assign", "expected != received", "False", "test_weights"
     ),
     "a checkpoint is taken for another run's params": Mutation(
-        "checkpoint", "params", "None", "test_checkpoint"
+        "open_checkpoint", "params", "None", "test_checkpoint"
     ),
     "a checkpoint is taken for another run's files": Mutation(
-        "checkpoint", "[*files, *_code(package)]", "_code(package)", "test_checkpoint"
+        "open_checkpoint", "[*files, *_code(package)]", "_code(package)", "test_checkpoint"
     ),
     "a damaged checkpoint is taken": Mutation(
         "Checkpoint.flaw", "self._line(self.folder, name) not in lines", "False", "test_checkpoint"
     ),
     "the last epoch's weights are kept, not the best's": Mutation(
-        "fit", "kept.restore_best(model)", "None", "test_training"
+        "fit", "checkpoint.restore_best(model)", "None", "test_training"
     ),
     "a resumed epoch has another order": Mutation(
-        "_InOrder.on_epoch_begin",
+        "_SeedEachEpoch.on_epoch_begin",
         "self.train.start_epoch(epoch)",
         "self.train.start_epoch(0)",
         "test_training",
@@ -161,13 +163,13 @@ MUTATIONS = {
         "ArrayBatches.start_epoch", "self.shared_order.assign(self.order)", "None", "test_batches"
     ),
     "augmented images are cached": Mutation(
-        "decide", "training.augment.some", "False", "test_activations"
+        "plan_cache", "training.augment.some", "False", "test_activations"
     ),
     "frozen layers on batch statistics are cached": Mutation(
-        "decide", "frozen_batch_norm == 'training'", "False", "test_activations"
+        "plan_cache", "frozen_batch_norm == 'training'", "False", "test_activations"
     ),
     "the cache may be of any size": Mutation(
-        "decide", "size > max_gb * 1e9", "False", "test_activations"
+        "plan_cache", "size > max_gb * 1e9", "False", "test_activations"
     ),
     "features that are all the same pass": Mutation(
         "checked", "count > 1 and not varied", "False", "test_features"
