@@ -8,6 +8,7 @@
 # make bench            compare thaw with the naive way, 11 to 19 minutes; make bench-quick takes 5
 # make bench-engines    measure the speed of each engine that computes features
 # make bench-scaling    measure how the cost grows
+# make bench-faster     measure what each replacement of a class of Keras' gains
 # make bench-memory     measure the memory of each stage
 # make bench-overhead   measure where an idle `dvc repro` spends its time
 # make pr-comment BASE=main   print what the working tree changes against BASE, as Markdown
@@ -28,7 +29,7 @@ PRETRAIN_STAMP := $(PRETRAIN_VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test test-slow lint lock setup bench bench-quick bench-engines bench-memory
-.PHONY: bench-overhead bench-scaling study curve reliability audit notebook compare browser pr-comment pretrain test-pretrain
+.PHONY: bench-faster bench-overhead bench-scaling study curve reliability audit notebook compare browser pr-comment pretrain test-pretrain
 .DELETE_ON_ERROR:
 
 repro: setup
@@ -80,6 +81,9 @@ bench: setup
 
 bench-quick: setup
 	$(BIN)/python -m benchmarks --quick
+
+bench-faster: setup
+	$(BIN)/python -m benchmarks.faster
 
 bench-memory: setup
 	$(BIN)/python -m benchmarks.memory
