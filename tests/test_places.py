@@ -16,7 +16,7 @@ from thaw.network.classifier import load_classifier
 from thaw.support.errors import ThawError
 from thaw.support.files import atomic_file, atomic_folder, put_back, remove_folder, sha256
 from thaw.support.tables import read_csv, read_json
-from thaw.training.checkpoint import HISTORY, checkpoint
+from thaw.training.checkpoint import HISTORY, open_checkpoint
 
 
 def write_folder(folder: Path, *names: str) -> None:
@@ -157,7 +157,7 @@ def test_what_cannot_be_removed_is_said(
 
 
 def new_checkpoint(root: Path, seed: int) -> Path:
-    folder = checkpoint(root, "train", {"seed": seed}, []).folder
+    folder = open_checkpoint(root, "train", {"seed": seed}, []).folder
     write_folder(folder, HISTORY)
     return folder
 
@@ -171,7 +171,7 @@ def test_pruning_checkpoints_leaves_what_is_the_users(tmp_path: Path, mine: Path
     (stage / "notes").write_text("mine")
     (stage / "0123456789abcdef").symlink_to(mine)
     before = tree(tmp_path)
-    checkpoint(tmp_path, "train", {"seed": 2}, [])
+    open_checkpoint(tmp_path, "train", {"seed": 2}, [])
     gone = f".thaw/checkpoints/train/{oldest.name}"
     assert before.items() - tree(tmp_path).items() == {
         (name, content) for name, content in before.items() if name in (gone, f"{gone}/{HISTORY}")
@@ -185,7 +185,7 @@ def test_what_is_called_like_an_unfinished_checkpoint_stays(
     stage = new_checkpoint(tmp_path, 0).parent
     lay(kind, stage / ".thaw-tmp-mine", mine)
     before = tree(tmp_path)
-    checkpoint(tmp_path, "train", {"seed": 0}, [])
+    open_checkpoint(tmp_path, "train", {"seed": 0}, [])
     assert tree(tmp_path) == before
 
 
