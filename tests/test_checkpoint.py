@@ -56,6 +56,30 @@ def test_a_checkpoint_is_found_that_a_kill_left_put_aside(tmp_path: Path) -> Non
     assert [path.name for path in kept.folder.parent.iterdir()] == [kept.folder.name]
 
 
+def test_the_code_that_decides_a_run_makes_its_checkpoint_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only draws keeps an interrupted run; a package in a package counts as well."""
+    code = tmp_path / "thaw"
+    for name in (
+        "__init__.py",
+        "network/layers/new.py",
+        "training/fitting.py",
+        "report/figures.py",
+    ):
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
+        (code / name).write_text("")
+    monkeypatch.setattr("thaw.__file__", str(code / "__init__.py"))
+    before = open_checkpoint(tmp_path, "stage", {}, [])
+    (code / "report/figures.py").write_text("BLUE = 'red'")
+    assert open_checkpoint(tmp_path, "stage", {}, []) == before
+    for name in ("network/layers/new.py", "training/fitting.py"):
+        (code / name).write_text("1")
+        assert open_checkpoint(tmp_path, "stage", {}, []) != before
+        (code / name).write_text("")
+    assert open_checkpoint(tmp_path, "stage", {}, []) == before
+
+
 Run = tuple[History, list[np.ndarray]]
 
 
