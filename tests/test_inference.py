@@ -65,7 +65,7 @@ def test_streams_change_no_bit(model: keras.Model) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_several_outputs_keep_their_order(model: keras.Model, engine: str) -> None:
     base = model.get_layer("resnet50")
-    prefix, _ = backbone.split(base, 20)
+    prefix, _ = backbone.split_at(base, 20)
     whole = backbone.image_model(prefix, 32, "0-255")
     images = pixels(3)
     outputs = inference.ready(whole, engine).run(images)

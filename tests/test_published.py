@@ -6,7 +6,6 @@ from pathlib import Path
 import keras
 import pytest
 from conftest import Mirror as Server
-from keras.src.applications import resnet as keras_resnet
 from saved_weights import equal, write_legacy
 
 from thaw.network import published, sources, weights
@@ -31,9 +30,9 @@ def keras_mirror(
 ) -> Server:
     """Keras' own loader, pointed at the local server, with an empty folder and short waits."""
     mirror.files = {published.NAME: content}
-    monkeypatch.setattr(keras_resnet, "BASE_WEIGHTS_PATH", mirror.url)
+    monkeypatch.setattr(published, "BASE_WEIGHTS_PATH", mirror.url)
     digests = {"resnet50": (hashlib.md5(content).hexdigest(), "")}
-    monkeypatch.setattr(keras_resnet, "WEIGHTS_HASHES", digests)
+    monkeypatch.setattr(published, "WEIGHTS_HASHES", digests)
     monkeypatch.setenv(USERS_KERAS_HOME, str(tmp_path / "keras"))
     monkeypatch.setattr(published, "STALL_TIMEOUT", 3.0)
     monkeypatch.setattr(published._download.retry, "wait", lambda state: 0.0)
@@ -119,7 +118,7 @@ def test_what_lies_in_its_place_is_left_there(
     assert [path.name for path in place.parent.iterdir()] == [published.NAME]
     assert not keras_mirror.asked
     received = hashlib.md5(b"the one of 2017").hexdigest()
-    expected = keras_resnet.WEIGHTS_HASHES["resnet50"][0]
+    expected = published.WEIGHTS_HASHES["resnet50"][0]
     assert f"expected MD5 {expected}" in str(caught.value)
     reason = received if kind == "another file" else "a folder, a link that leads nowhere"
     assert f"Received: {reason}" in str(caught.value)

@@ -11,7 +11,6 @@ import pytest
 from conftest import ROOT
 from keras.src.backend import config
 
-from thaw.support import runtime
 from thaw.support.environment import USERS_KERAS_HOME, keras_home
 
 
@@ -58,7 +57,7 @@ def test_without_keras_home_it_is_keras_own(
 
 def test_a_notebooks_keras_has_its_folder_back() -> None:
     """After thaw.support.runtime was imported, that is: importing Keras is over by then."""
-    assert runtime.keras_config.keras_home() == str(keras_home())
+    assert config.keras_home() == str(keras_home())
 
 
 def test_without_a_home_keras_folder_is_a_temporary_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,8 +35,13 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "layer_decay", "accumulation_steps"),
-    [("constant", 1.0, 1), ("cosine", 1.0, 1), ("cosine", 0.5, 1), ("cosine", 0.5, 3)],
+    ("schedule", "layer_decay", "accumulation_steps", "epoch", "steps_per_execution"),
+    [
+        ("constant", 1.0, 1, 1, 1),
+        ("cosine", 0.5, 3, 3, 1),
+        ("cosine", 1.0, 1, 3, 3),
+        ("cosine", 0.5, 1, 4, 1),
+    ],
 )
 def test_an_interrupted_run_ends_with_the_same_weights(
     tmp_path: Path,
