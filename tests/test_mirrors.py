@@ -336,7 +336,7 @@ def test_a_file_is_left_at_the_first_byte_too_many(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with transfer.receive(path, 10) as write:
         write(b"x" * 10)
-        with pytest.raises(transfer.MirrorError, match=r"more than 10 bytes"):
+        with pytest.raises(transfer.MirrorError, match=r"more than the allowed 10 bytes"):
             write(b"x")
     assert path.stat().st_size == 10
 
