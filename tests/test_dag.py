@@ -19,7 +19,7 @@ import yaml
 from conftest import ROOT, Mirror, needs_browser
 from playwright.sync_api import Browser
 
-from tests.reliability import disks, faults, same_bytes
+from tests.reliability import disks, faults
 from tests.reliability.project import Project, create, environment
 from tests.reliability.queued import queued, stop
 from thaw.data.fashion_mnist import FILES
@@ -132,11 +132,6 @@ def test_a_queue_with_two_workers_succeeds(project: Project) -> None:
     table = project.dvc("exp", "show", "--csv")
     assert "metrics/partial.json:test_accuracy" in table
     assert "freeze-21" in table
-
-
-@pytest.mark.skipif("all at once" not in same_bytes.usable(), reason="taskset is Linux's")
-def test_other_circumstances_give_the_same_bytes(project: Project) -> None:
-    assert same_bytes.difference(project, same_bytes.CONDITIONS["all at once"]) == ""
 
 
 @pytest.mark.parametrize(
