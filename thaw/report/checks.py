@@ -2,12 +2,12 @@
 
 DVC does not notice a metrics file that was changed by hand and then passed to `dvc commit`. So the
 report computes the metrics again from the predictions and the epochs, and refuses any that differ.
-thaw.findings defines how metrics are computed and named; this module only compares.
+thaw.findings and thaw.training define how metrics are computed and named; this module compares.
 """
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from thaw.report.results import MODES, STAGES, Metrics, Results, TestPredictions
 from thaw.support.errors import ThawError, remedy
 from thaw.support.nested import flat
 from thaw.support.tables import METRIC_DIGITS
+from thaw.training.history import History
 
 ROUNDING = 0.5 * 10**-METRIC_DIGITS + 1e-9
 """The largest difference that rounding to `METRIC_DIGITS` can cause."""
@@ -57,7 +58,7 @@ def check(results: Results) -> None:
         for mode, answers in results.answers.items():
             _check_images(mode, answers, metrics[mode], results.test)
             _check_answers(mode, answers, metrics[mode])
-            _hold(mode, metrics[mode], _by_history(results.histories[mode], metrics[mode]))
+            _hold(mode, metrics[mode], _by_history(History(results.histories[mode]), metrics[mode]))
             _check_sums(mode, metrics[mode])
 
 
@@ -148,13 +149,12 @@ def _check_answers(mode: str, answers: TestPredictions, metrics: Metrics) -> Non
     _hold(mode, metrics, {"calibration_error": error}, slack)
 
 
-def _by_history(rows: Sequence[Mapping[str, float]], metrics: Metrics) -> dict[str, float]:
+def _by_history(history: History, metrics: Metrics) -> dict[str, float]:
     """Return the metrics that follow from a mode's training history."""
-    losses = [row["val_loss"] for row in rows]
     return {
-        "epochs": len(rows),
-        "best_epoch": losses.index(min(losses)) + 1,
-        "images_seen": (metrics["head_warmup_epochs"] + len(rows)) * metrics["train_images"],
+        "epochs": history.epochs,
+        "best_epoch": history.best_epoch,
+        "images_seen": (metrics["head_warmup_epochs"] + history.epochs) * metrics["train_images"],
     }
 
 
