@@ -27,7 +27,7 @@ from playwright.sync_api import Browser, sync_playwright
 from thaw.config.params import Params
 from thaw.data.fashion_mnist import GrayImages
 from thaw.data.mirrors import FOLDER_VARIABLE
-from thaw.support.runtime import set_up
+from thaw.support.runtime import seed_everything, set_up
 from thaw.support.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +55,12 @@ def no_folder_with_images(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_networks() -> Iterator[None]:
-    """Free the networks of a module's tests after it: Keras keeps all graphs until it is told."""
+    """Start each module from one seed, and free the networks of its tests after it.
+
+    TensorFlow's deterministic ops refuse to draw without a seed, and clearing a session forgets it.
+    Keras keeps all graphs until it is told to clear them.
+    """
+    seed_everything(0)
     yield
     keras.backend.clear_session()
     gc.collect()
