@@ -110,6 +110,15 @@ def compile_as_stage(
     return model
 
 
+def compiled_head(params: Params) -> keras.Model:
+    """Return a head, compiled as train-frozen does."""
+    training = params.train_frozen
+    head = heads.build_head(params.head, params.seed, fast=True)
+    optimizer = faster.Adam(training.learning_rate)
+    fitting.compile_model(head, optimizer, training.label_smoothing, fitting.HEAD_STEPS)
+    return head
+
+
 def warm_up_count(count: int, batch: int) -> int:
     """Return how many images give every batch size that occurs with `count` images."""
     return min(count, batch + count % batch)
@@ -144,10 +153,7 @@ def frozen(way: str, count: int, epochs: int) -> Job:
         return naive_fit(params, BACKBONE_LAYERS, count, batch, epochs, FROZEN_EPOCHS)
     some = load(32, count)
     model = backbone.feature_model(32, "0-255")[1]
-    training = params.train_frozen
-    head = heads.build_head(params.head, params.seed, fast=True)
-    optimizer = faster.Adam(training.learning_rate)
-    fitting.compile_model(head, optimizer, training.label_smoothing, fitting.HEAD_STEPS)
+    head = compiled_head(params)
 
     def fit(engine: inference.Network, part: image_store.Images, run_epochs: int) -> None:
         values = np.concatenate([out for (out,) in inference.predict_batches(engine, part)])

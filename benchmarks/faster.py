@@ -3,8 +3,7 @@
 Writes  benchmarks/faster.md
 
 For each class, one model has it and one has the class of Keras' that it replaces. Both train on the
-same batches in turn, so that whatever else the machine does slows both. The stages' own functions
-build and compile them.
+same batches in turn, so that whatever else the machine does slows both.
 """
 
 import statistics
@@ -17,17 +16,16 @@ import keras
 import numpy as np
 
 from benchmarks.apart import ROOT, machine
+from benchmarks.cases import compile_as_stage, compiled_head, network
 from thaw.config.load import load_params
 from thaw.config.params import Params
 from thaw.data import fashion_mnist
 from thaw.data.resizing import resize_gray, to_rgb
-from thaw.network import backbone, faster, weights
-from thaw.network.heads import FEATURES, build_head
+from thaw.network import backbone, faster
+from thaw.network.heads import FEATURES
 from thaw.support import paths
 from thaw.support.runtime import set_up
 from thaw.training.batches import ArrayBatches, Batches
-from thaw.training.fitting import HEAD_STEPS, compile_model
-from thaw.training.optimizers import build_optimizer
 
 REPLACED = {
     "Conv2D": keras.layers.Conv2D,
@@ -58,11 +56,10 @@ def train_full(params: Params) -> Job:
     gray = fashion_mnist.load(ROOT / paths.RAW)[0]
     count, training = IMAGES["train-full"], params.train_full
     images = to_rgb(resize_gray(gray.images[:count], params.image_size))
-    base = backbone.for_training(weights.resnet50(params.image_size, top=False))
-    head = build_head(params.head, params.seed)
+    base, head, _ = network(params, 0, plain=False)
     model = backbone.image_model(base, params.image_size, params.value_range, head)
     batches = Batches(images.__getitem__, gray.labels[:count], training.batch_size, params.seed)
-    compile_model(model, build_optimizer(training, batches.steps))
+    compile_as_stage(model, training, batches)
     model.batches = batches  # the dataset does not keep them alive
     return model, batches.to_dataset()
 
@@ -72,9 +69,7 @@ def train_frozen(params: Params) -> Job:
     count = IMAGES["train-frozen"]
     features = np.random.default_rng(0).normal(size=(count, FEATURES)).astype(np.float32)
     batches = ArrayBatches(features, np.arange(count) % 10, params.train_frozen.batch_size, 0)
-    head = build_head(params.head, params.seed, fast=True)
-    optimizer = faster.Adam(params.train_frozen.learning_rate)
-    compile_model(head, optimizer, steps_per_execution=HEAD_STEPS)
+    head = compiled_head(params)
     head.batches = batches
     return head, batches.to_dataset()
 

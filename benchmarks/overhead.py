@@ -59,8 +59,8 @@ def idle(stage: Stage) -> Stage:
     return stage | {"cmd": lines}
 
 
-def without_modules(stage: Stage) -> Stage:
-    """Return the same stage without its deps on thaw's modules."""
+def without_packages(stage: Stage) -> Stage:
+    """Return the same stage without its deps on packages of thaw."""
     return stage | {"deps": [dep for dep in stage["deps"] if not dep.startswith("thaw/")]}
 
 
@@ -70,8 +70,8 @@ def without_params(stage: Stage) -> Stage:
 
 
 def on_the_folder(stage: Stage) -> Stage:
-    """Return the same stage with one dep on all of thaw/ instead of those on modules."""
-    return stage | {"deps": [*without_modules(stage)["deps"], "thaw"]}
+    """Return the same stage with one dep on all of thaw/ instead of those on packages."""
+    return stage | {"deps": [*without_packages(stage)["deps"], "thaw"]}
 
 
 def each(*changes: Callable[[Stage], Stage]) -> dict[str, Stage]:
@@ -86,9 +86,9 @@ def pipelines() -> dict[str, dict[str, Stage]]:
     """Return the pipelines to compare, by their name in the table; the empty one comes first."""
     return {
         "empty ones": empty_stages(),
-        "thaw's, without params and deps on modules": each(idle, without_params, without_modules),
-        "with their params": each(idle, without_modules),
-        "with deps on modules": each(idle, without_params),
+        "thaw's, without params and deps on packages": each(idle, without_params, without_packages),
+        "with their params": each(idle, without_packages),
+        "with deps on packages": each(idle, without_params),
         "with both": each(idle),
         "with params and one dep on all of `thaw/`": each(idle, on_the_folder),
     }

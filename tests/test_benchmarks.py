@@ -79,7 +79,7 @@ def test_what_an_idle_run_is_made_of_by_hand() -> None:
         "outs": ["data/models"],
     }
     assert overhead.outs(stage) == ["data/models", "metrics/m.json"]
-    assert overhead.without_modules(stage)["deps"] == ["data/images", "stages/train.py"]
+    assert overhead.without_packages(stage)["deps"] == ["data/images", "stages/train.py"]
     assert overhead.on_the_folder(stage)["deps"] == ["data/images", "stages/train.py", "thaw"]
     assert "params" not in overhead.without_params(stage)
     assert "params" in stage, "what is compared shares its stages"
