@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import gray_images
+from conftest import gray_images, read_entries, small_params
 
 from thaw import __version__
 from thaw.config.fields import BACKBONE_LAYERS
@@ -20,8 +21,14 @@ from thaw.data.image_store import SMALL, open_images, write_images
 from thaw.data.splits import SPLITS, make_splits
 from thaw.findings.classifier_results import classifier_metrics, write_results
 from thaw.network import faster, sources, weights
-from thaw.network.backbone import feature_model
-from thaw.network.classifier import DESCRIPTION_FILE, WEIGHTS_FILE, load_classifier
+from thaw.network.backbone import feature_model, image_model
+from thaw.network.classifier import (
+    DESCRIPTION_FILE,
+    WEIGHTS_FILE,
+    describe,
+    load_classifier,
+    save_classifier,
+)
 from thaw.network.features import write_features
 from thaw.network.heads import build_head
 from thaw.network.inference import predict
@@ -258,6 +265,16 @@ def test_a_model_keeps_the_value_range_that_it_was_trained_on(root: Path, params
         assert np.allclose(answers, expected, atol=1e-4) == (value_range == "0-1")
 
 
+@pytest.fixture(scope="module")
+def whole_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds an untrained classifier."""
+    head = small_params(read_entries()).head
+    model = image_model(weights.resnet50(SMALL, top=False), SMALL, "0-255", build_head(head, 0))
+    folder = tmp_path_factory.mktemp("whole") / "frozen"
+    save_classifier(folder, model, describe(SMALL, "0-255", head, "random"))
+    return folder
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -269,20 +286,15 @@ def test_a_model_keeps_the_value_range_that_it_was_trained_on(root: Path, params
     ],
 )
 def test_a_folder_without_a_whole_classifier_is_named(
-    root: Path,
-    params: Params,
-    frozen: TrainFrozenConfig,
-    name: str,
-    content: bytes | None,
-    said: str,
+    whole_classifier: Path, tmp_path: Path, name: str, content: bytes | None, said: str
 ) -> None:
-    write_results(root, "frozen", frozen, [train_frozen(root, frozen)])
-    path = root / "data/models/frozen" / name
+    shutil.copytree(whole_classifier, tmp_path / "frozen")
+    path = tmp_path / "frozen" / name
     path.unlink()
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ThawError, match=r"(?s)frozen must hold a classifier .*" + said):
-        load_classifier(root / "data/models/frozen")
+        load_classifier(tmp_path / "frozen")
 
 
 def test_the_results_of_train_frozen(root: Path, frozen: TrainFrozenConfig) -> None:
