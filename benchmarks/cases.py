@@ -26,11 +26,13 @@ from thaw.config.params import BackboneTraining, Params
 from thaw.data import fashion_mnist, image_store
 from thaw.data.splits import Split
 from thaw.network import backbone, faster, heads, inference, weights
+from thaw.support import paths
 from thaw.support.runtime import set_up
 from thaw.training import activation_cache, batches, fitting, optimizers
 
 FROZEN_EPOCHS, PARTIAL_EPOCHS = 50, 10
 PARTIAL_FREEZE = "conv4"
+CLASSES = len(fashion_mnist.CLASS_NAMES)
 PREDICT_BATCH = 32
 """The default batch size of Keras' `predict`."""
 
@@ -98,7 +100,7 @@ def network(
     base = base if plain else backbone.for_training(base)
     count = backbone.freeze_count(base, freeze)
     backbone.freeze_first(base, count)
-    return base, heads.build_head(params.head, params.seed), count
+    return base, heads.build_head(params.head, CLASSES, params.seed), count
 
 
 def compile_as_stage(
@@ -113,7 +115,7 @@ def compile_as_stage(
 def compiled_head(params: Params) -> keras.Model:
     """Return a head, compiled as train-frozen does."""
     training = params.train_frozen
-    head = heads.build_head(params.head, params.seed, fast=True)
+    head = heads.build_head(params.head, CLASSES, params.seed, fast=True)
     optimizer = faster.Adam(training.learning_rate)
     fitting.compile_model(head, optimizer, training.label_smoothing, fitting.HEAD_STEPS)
     return head
@@ -241,7 +243,7 @@ def preprocess(way: str, count: int, _: int) -> Job:
 
     The naive way resizes image by image in memory. thaw's stage writes its files too.
     """
-    gray = fashion_mnist.load(ROOT / "data/raw")[0]
+    gray = fashion_mnist.load(ROOT / paths.FASHION_MNIST)[0]
 
     def loop(how_many: int) -> None:
         for image in gray.images[:how_many]:

@@ -53,7 +53,7 @@ def without(name: str) -> Any:
 
 def train_full(params: Params) -> Job:
     """Return what an epoch of train-full fits, on real images."""
-    gray = fashion_mnist.load(ROOT / paths.RAW)[0]
+    gray = fashion_mnist.load(ROOT / paths.FASHION_MNIST)[0]
     count, training = IMAGES["train-full"], params.train_full
     images = to_rgb(resize_gray(gray.images[:count], params.image_size))
     base, head, _ = network(params, 0, plain=False)

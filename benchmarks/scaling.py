@@ -37,30 +37,33 @@ def measure(count: int, side: int) -> dict[str, float]:
 
     from thaw.config.load import load_params
     from thaw.data import fashion_mnist, image_store
+    from thaw.data.dataset import read_dataset, write_dataset
     from thaw.data.splits import Split
     from thaw.network import backbone, features, heads
+    from thaw.support import paths
     from thaw.support.runtime import set_up
     from thaw.training import batches, fitting
     from thaw.training.checkpoint import Checkpoint
 
     params = load_params(ROOT)
     set_up(params.threads)
-    gray, _ = fashion_mnist.load(ROOT / "data/raw")
+    gray, _ = fashion_mnist.load(ROOT / paths.FASHION_MNIST)
     _, model = backbone.feature_model(side, "0-255")
     with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
         folder = Path(name)
         train = Split(gray, np.arange(count))
         image_store.write_images(folder / f"rgb{side}.h5", {"train": train}, side)
+        write_dataset(folder, read_dataset(ROOT / paths.IMAGES))
         some = image_store.open_images(folder, side, "train")
         begin = time.perf_counter()
         features.write_features(folder / "features.h5", model, {"train": some}, params.engine)
         extracted = time.perf_counter()
-        values, labels = features.load_features(folder / "features.h5", "train")
+        values, labels = features.load_features(folder / "features.h5", "train", 10)
         each = batches.ArrayBatches(values, labels, params.train_frozen.batch_size, 0)
         settings = params.train_frozen.model_copy(update={"epochs": EPOCHS})
         kept = Checkpoint(folder / "checkpoint")
         first = batches.ArrayBatches(values[:1000], labels[:1000], 256)
-        head = heads.build_head(params.head, seed=0, fast=True)
+        head = heads.build_head(params.head, len(fashion_mnist.CLASS_NAMES), seed=0, fast=True)
         fitting.fit(head, each, first, settings, kept, steps_per_execution=fitting.HEAD_STEPS)
         trained = time.perf_counter()
         disk = (folder / "features.h5").stat().st_size

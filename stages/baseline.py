@@ -8,11 +8,13 @@ Writes  metrics/baseline.json
             train_image_6.npy: the picture of training image 6
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from thaw.config.fields import VALUE_RANGES
 from thaw.config.stages import BaselineConfig
+from thaw.data.dataset import EXAMPLES, read_dataset
 from thaw.data.image_store import SMALL, Images, open_images
 from thaw.findings import baseline
 from thaw.findings.baseline import ImageNetPredictions
@@ -34,29 +36,32 @@ def main(root: Path = Path()) -> str:
     source = weights.load_source(root / paths.WEIGHTS)
     test = open_images(root / paths.IMAGES, config.side, "test")
     test = test.sample(config.baseline.images, config.seed)
-    example = open_images(root / paths.IMAGES, config.side, "examples").first(1)
+    dataset = read_dataset(root / paths.IMAGES)
+    example = None
+    if dataset.examples:  # the first is training image 6
+        example = open_images(root / paths.IMAGES, config.side, EXAMPLES).first(1)
     # Without the 1000-class top, the network has no answers: only the other baselines remain.
     named = _name(root / paths.WEIGHTS, test, example) if source.top else {}
     metrics: dict[str, Any] = {"weights": source.name, "has_1000_class_top": source.top}
     metrics |= _linear(root, config)
     if named:
-        metrics |= baseline.naming_metrics(named, test.labels)
-        metrics["zero_shot_image_size"] = config.side
+        metrics |= baseline.naming_metrics(named, test.labels, dataset, config.side)
     with atomic_folder(root / paths.RESULTS / "baseline") as results:
-        _write_tables(results, named, test)
-        baseline.save_image(results / "train_image_6.npy", example)
+        _write_tables(results, named, test, dataset.classes)
+        if example:
+            baseline.save_image(results / "train_image_6.npy", example)
     write_json(root / paths.METRICS / "baseline.json", metrics)
-    zero_shot = "none, the weights have no 1000-class top"
-    if named:
-        zero_shot = metrics["0-255"]["zero_shot_accuracy"]
+    zero_shot = metrics.get("0-255", {}).get("zero_shot_accuracy", "does not apply")
     return f"linear on pixels {metrics['linear_pixels_accuracy']:.4f}, zero-shot {zero_shot}"
 
 
-def _write_tables(folder: Path, named: dict[str, ImageNetPredictions], test: Images) -> None:
+def _write_tables(
+    folder: Path, named: dict[str, ImageNetPredictions], test: Images, classes: Sequence[str]
+) -> None:
     rows = [
         row
         for value_range, answers in named.items()
-        for row in baseline.prediction_rows(value_range, answers, test)
+        for row in baseline.prediction_rows(value_range, answers, test, classes)
     ]
     write_csv(folder / "predictions.csv", baseline.PREDICTION_COLUMNS, rows)
     for value_range in VALUE_RANGES:
@@ -72,14 +77,15 @@ def _linear(root: Path, config: BaselineConfig) -> Metrics:
     return baseline.linear_accuracy(some, test, config.threads)
 
 
-def _name(folder: Path, test: Images, example: Images) -> dict[str, ImageNetPredictions]:
+def _name(folder: Path, test: Images, example: Images | None) -> dict[str, ImageNetPredictions]:
     """Return the predictions of ResNet50, with the weights in `folder`, by value range."""
     network = weights.resnet50(test.size, top=True)
     weights.load(folder, network)
     named = {}
     for value_range in VALUE_RANGES:
         model = image_model(network, test.size, value_range)
-        named[value_range] = ImageNetPredictions(predict(model, test), predict(model, example))
+        shown = predict(model, example) if example else None
+        named[value_range] = ImageNetPredictions(predict(model, test), shown)
     return named
 
 

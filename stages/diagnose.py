@@ -34,6 +34,8 @@ def main(root: Path = Path()) -> str:
     # Last, so that a run interrupted while it writes can still resume from the checkpoints.
     for result in results:
         result.checkpoint.clear()
+    if not results:
+        return "left out: the notebooks' mistakes belong to Fashion-MNIST"
     reached = [result.row.validation_accuracy for result in results]
     return f"validation accuracy {min(reached):.3f} to {max(reached):.3f} in {len(reached)} cells"
 

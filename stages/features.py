@@ -8,8 +8,8 @@ Writes  data/features/  features.h5: features (n, 2048) float32, labels (n,) int
 from pathlib import Path
 
 from thaw.config.stages import FeaturesConfig
+from thaw.data.dataset import read_dataset
 from thaw.data.image_store import open_images
-from thaw.data.splits import SPLITS
 from thaw.network import features, weights
 from thaw.network.backbone import feature_model
 from thaw.support import paths
@@ -23,7 +23,9 @@ def main(root: Path = Path()) -> str:
     set_up(config.threads)
     backbone, model = feature_model(config.image_size, config.value_range)
     source = weights.load(root / paths.WEIGHTS, backbone)
-    images = {name: open_images(root / paths.IMAGES, config.image_size, name) for name in SPLITS}
+    folder = root / paths.IMAGES
+    splits = read_dataset(folder).splits
+    images = {name: open_images(folder, config.image_size, name) for name in splits}
     features.write_features(root / paths.FEATURES, model, images, config.engine)
     total = sum(len(some) for some in images.values())
     return f"{total:,} images of {config.image_size} px, weights: {source.name}, by {config.engine}"

@@ -1,15 +1,17 @@
-"""Stage preprocess: split Fashion-MNIST and store it as RGB images of 32 and of 224 pixels.
+"""Stage preprocess: divide the dataset and store it as RGB images of 32 and of 224 pixels.
 
-Reads   data/raw/     the four IDX files
+Reads   the dataset: data/fashion-mnist/ or a folder of pictures
 Writes  data/images/  rgb32.h5, rgb224.h5: images (n, side, side, 3) uint8, labels, positions
+                      dataset.json: its name, classes and counts
+                      files.csv: the file, the part and the class of each picture in a folder
 """
 
 from pathlib import Path
 
+from thaw.config.fields import FASHION_MNIST
 from thaw.config.stages import PreprocessConfig
-from thaw.data import fashion_mnist
-from thaw.data.image_store import LARGE, SMALL, write_images
-from thaw.data.splits import SPLITS, check_split, make_splits
+from thaw.data.dataset import PARTS
+from thaw.data.preparing import prepare_fashion_mnist, prepare_pictures
 from thaw.support import paths
 from thaw.support.stage import run
 
@@ -17,12 +19,13 @@ from thaw.support.stage import run
 def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
     config = PreprocessConfig.load(root)
-    splits = make_splits(*fashion_mnist.load(root / paths.RAW), config.samples)
-    check_split(splits)
-    for size in (SMALL, LARGE):
-        write_images(root / paths.IMAGES / f"rgb{size}.h5", splits, size)
-    counts = ", ".join(f"{len(splits[name]):,} {name}" for name in SPLITS[:3])
-    return f"{counts} images at {SMALL} and {LARGE} px"
+    images = root / paths.IMAGES
+    if config.dataset == FASHION_MNIST:
+        dataset = prepare_fashion_mnist(root / paths.FASHION_MNIST, images, config.samples)
+    else:
+        dataset = prepare_pictures(root, config.dataset, images, config.samples)
+    counts = ", ".join(f"{dataset.counts[part]:,} {part}" for part in PARTS)
+    return f"{dataset.name}, {len(dataset.classes)} classes: {counts} images"
 
 
 if __name__ == "__main__":

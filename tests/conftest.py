@@ -25,8 +25,15 @@ import yaml
 from playwright.sync_api import Browser, sync_playwright
 
 from thaw.config.params import Params
+from thaw.data.dataset import Dataset
 from thaw.data.fashion_mnist import GrayImages
+from thaw.data.image_store import SMALL
 from thaw.data.mirrors import FOLDER_VARIABLE
+from thaw.data.preparing import store_gray
+from thaw.network.backbone import image_model
+from thaw.network.classifier import describe, save_classifier
+from thaw.network.heads import build_head
+from thaw.network.weights import resnet50
 from thaw.support.runtime import seed_everything, set_up
 from thaw.support.yaml_file import read_yaml
 
@@ -189,6 +196,25 @@ def gray_images(count: int, seed: int = 0) -> GrayImages:
         row, column = 5 * (label // 5) + 4, 5 * (label % 5) + 1
         image[row : row + 5, column : column + 5] = 250
     return GrayImages(images, labels.astype(np.int64))
+
+
+def store_small(folder: Path, params: Params) -> Dataset:
+    """Write 100 training and 100 test images of 32 px to `folder`, as the stage preprocess does."""
+    train, test = gray_images(100), gray_images(100, seed=1)
+    return store_gray(train, test, folder, params.samples, sizes=[SMALL])
+
+
+@pytest.fixture(scope="module")
+def whole_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds an untrained classifier for images like Fashion-MNIST's."""
+    folder = tmp_path_factory.mktemp("whole")
+    params = small_params(read_entries())
+    dataset = store_small(folder / "images", params)
+    head = build_head(params.head, len(dataset.classes), seed=0)
+    model = image_model(resnet50(SMALL, top=False), SMALL, "0-255", head)
+    description = describe(dataset, SMALL, "0-255", params.head, "random")
+    save_classifier(folder / "frozen", model, description)
+    return folder / "frozen"
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import gray_images
+from conftest import store_small
 
 from thaw.config.params import Params
-from thaw.data.image_store import SMALL, open_images, write_images
-from thaw.data.splits import make_splits
+from thaw.data.image_store import SMALL, open_images
 from thaw.network import backbone, weights
 from thaw.training.activation_cache import cached, expected_gain, plan_cache
 from thaw.training.costs import macs
@@ -83,8 +82,7 @@ def test_augmented_images_are_not_cached(base: keras.Model, params: Params) -> N
 
 @pytest.fixture
 def project(tmp_path: Path, params: Params) -> Path:
-    splits = make_splits(gray_images(100), gray_images(100, seed=1), params.samples)
-    write_images(tmp_path / "data/images/rgb32.h5", splits, SMALL)
+    store_small(tmp_path / "data/images", params)
     return tmp_path
 
 

@@ -81,7 +81,7 @@ def test_preprocessing_of_one_pixel_by_hand() -> None:
 
 
 def test_the_notebooks_model_has_the_notebooks_parameters(base: keras.Model) -> None:
-    head = build_head(Head(units=(128,), dropout=0.7, l2=0.01), seed=0)
+    head = build_head(Head(units=(128,), dropout=0.7, l2=0.01), 10, seed=0)
     model = backbone.image_model(base, 32, "0-255", head)
     trainable = sum(np.prod(weight.shape) for weight in model.trainable_weights)
     assert model.count_params() == 23_851_274
@@ -104,7 +104,7 @@ def test_frozen_weights_are_the_same_bits_after_fit(
     backbone.freeze_first(base, count)
     net = backbone.with_batch_statistics(base) if frozen_batch_norm == "training" else base
     before = [layer.get_weights() for layer in net.layers]
-    fitted(backbone.image_model(net, 32, "0-255", build_head(params.head, seed=0)))
+    fitted(backbone.image_model(net, 32, "0-255", build_head(params.head, 10, seed=0)))
     changed = [
         any(not np.array_equal(a, b) for a, b in zip(old, layer.get_weights(), strict=True))
         for layer, old in zip(net.layers, before, strict=True)

@@ -2,11 +2,14 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
+from thaw.data.dataset import Dataset
+from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.data.image_store import Images
 from thaw.findings import baseline
 from thaw.findings.baseline import ImageNetPredictions
@@ -24,11 +27,20 @@ def answers(*classes: int) -> np.ndarray:
 
 NAMED = ImageNetPredictions(answers(JERSEY, JEAN, ELEPHANT, JEAN), answers(ELEPHANT))
 LABELS = np.array([0, 1, 2, 3])
+FASHION_MNIST = Dataset(
+    name="Fashion-MNIST",
+    folder="data/fashion-mnist",
+    fashion_mnist=True,
+    gray=True,
+    classes=CLASS_NAMES,
+    counts={},
+    examples=(),
+)
 
 
 def test_zero_shot_accuracy_by_hand() -> None:
-    metrics = baseline.naming_metrics({"0-255": NAMED}, LABELS)
-    assert metrics["zero_shot_images"] == 4
+    metrics = baseline.naming_metrics({"0-255": NAMED}, LABELS, FASHION_MNIST, 64)
+    assert (metrics["zero_shot_images"], metrics["zero_shot_image_size"]) == (4, 64)
     said = metrics["0-255"]
     assert said["zero_shot_accuracy"] == 0.5, "jersey and the first jean"
     assert said["zero_shot_accuracy_low"] < 0.5 < said["zero_shot_accuracy_high"]
@@ -37,18 +49,34 @@ def test_zero_shot_accuracy_by_hand() -> None:
     assert said["train_image_6_top2_probability"] == pytest.approx(0.2)
 
 
+def test_pictures_of_other_classes_have_names_but_no_zero_shot_accuracy() -> None:
+    other = FASHION_MNIST.model_copy(update={"fashion_mnist": False, "classes": ("cat", "dog")})
+    alone = ImageNetPredictions(NAMED.test, None)
+    metrics = baseline.naming_metrics({"0-255": alone}, LABELS, other, 64)
+    assert metrics == {"0-255": {"commonest_class": "jean", "commonest_share": 0.5}}
+
+
+def test_the_linear_reference_sees_colour() -> None:
+    labels = np.arange(40) % 2
+    pixels = np.zeros((40, 32, 32, 3), np.uint8)
+    pixels[labels == 0, ..., 1] = 200  # green or blue: the first channel is black in all
+    pixels[labels == 1, ..., 2] = 200
+    some = replace(images(pixels, labels), gray=False)
+    assert baseline.linear_accuracy(some, some, threads=1)["linear_pixels_accuracy"] == 1.0
+
+
 def test_shares_are_of_the_commonest() -> None:
     assert baseline.share_rows(NAMED, most=2) == [("jean", 0.5), ("African_elephant", 0.25)]
 
 
 def images(pixels: np.ndarray, labels: np.ndarray) -> Images:
     rows = np.arange(len(labels))
-    return Images(None, pixels, rows, labels, 100 + rows, pixels.shape[1])  # type: ignore[arg-type]
+    return Images(None, pixels, rows, labels, 100 + rows, pixels.shape[1], True)  # type: ignore[arg-type]
 
 
 def test_every_test_image_is_listed_with_its_three_likeliest_classes() -> None:
     some = images(np.zeros((4, 32, 32, 3), np.uint8), LABELS)
-    rows = list(baseline.prediction_rows("0-1", NAMED, some))
+    rows = list(baseline.prediction_rows("0-1", NAMED, some, CLASS_NAMES))
     assert len(rows) == 12
     assert rows[0] == ("0-1", 100, "T-shirt/top", 1, "jersey", 0.7)
     assert rows[7][:4] == ("0-1", 102, "Pullover", 2)

@@ -108,8 +108,13 @@ def test_a_dataset_has_the_micro_batches_and_all_inputs_of_batches() -> None:
         keras.tree.map_structure(np.testing.assert_array_equal, batch, images[index])
 
 
+def asked(**changes: Any) -> Augment:
+    nothing = {"flip": False, "shift": 0, "zoom": 0.0, "brightness": 0.0}
+    return Augment.model_validate(nothing | changes)
+
+
 def test_a_feed_is_augmented() -> None:
-    change = augmentation(Augment(flip=True, shift=2))
+    change = augmentation(asked(flip=True, shift=2), gray=True)
     some = Batches(IMAGES.__getitem__, np.zeros(len(IMAGES), np.int64), 50, 3, change)
     for index, (inputs, _) in enumerate(fed(some, 1)):
         np.testing.assert_array_equal(inputs, some[index][0])
@@ -175,7 +180,7 @@ def test_inputs_that_tensorflow_cannot_share_are_copied(which: slice) -> None:
 
 
 def test_flips_by_hand() -> None:
-    change = augmentation(Augment(flip=True, shift=0))
+    change = augmentation(asked(flip=True), gray=True)
     assert change
     before = IMAGES.copy()
     changed = change(IMAGES, np.random.default_rng(0))
@@ -187,13 +192,16 @@ def test_flips_by_hand() -> None:
     assert 60 < sum(flipped) < 140
 
 
-def test_shifts_by_hand() -> None:
-    """Every image is one of its nine moves by a pixel at most, black where nothing was."""
-    change = augmentation(Augment(flip=False, shift=1))
+@pytest.mark.parametrize(("gray", "padding"), [(True, "constant"), (False, "edge")])
+def test_shifts_by_hand(gray: bool, padding: str) -> None:
+    """Every image is one of its nine moves by a pixel at most. What comes in is black in
+    Fashion-MNIST and the edge's colour in pictures.
+    """
+    change = augmentation(asked(shift=1), gray=gray)
     assert change
     seen = set()
     for new, old in zip(change(IMAGES, np.random.default_rng(0)), IMAGES, strict=True):
-        framed = np.pad(old, ((1, 1), (1, 1), (0, 0)))
+        framed = np.pad(old, ((1, 1), (1, 1), (0, 0)), padding)
         moves = {
             (y, x)
             for y in range(3)
@@ -206,11 +214,33 @@ def test_shifts_by_hand() -> None:
 
 
 def test_nothing_to_augment() -> None:
-    assert augmentation(Augment(flip=False, shift=0)) is None
+    assert augmentation(asked(), gray=True) is None
+
+
+def test_zoom_keeps_the_middle_and_brightness_moves_all_pixels_alike() -> None:
+    """A zoom by a third of a 9x9 square of 3x3 makes it 2 to 4 pixels wide. One level of 255 is
+    the share of brightness that a pixel gains or loses.
+    """
+    images = np.zeros((40, 9, 9, 3), np.uint8)
+    images[:, 3:6, 3:6] = 200
+    change = augmentation(asked(zoom=1 / 3), gray=False)
+    assert change
+    zoomed = change(images, np.random.default_rng(0))
+    assert (zoomed[:, 4, 4] == 200).all()
+    assert (zoomed[:, 0] == 0).all()
+    widths = (zoomed[:, 4, :, 0] > 0).sum(axis=1)
+    assert {3, 5} <= set(widths) <= {1, 3, 5}, "symmetric about the middle"
+    change = augmentation(asked(brightness=0.1), gray=False)
+    assert change
+    lighter = change(np.full((40, 4, 4, 3), 100, np.uint8), np.random.default_rng(0)).astype(int)
+    assert (lighter == lighter[:, :1, :1, :1]).all()
+    assert np.abs(lighter - 100).max() <= 26
+    assert len(set(lighter[:, 0, 0, 0])) > 10
+    assert lighter.min() < 90 < 110 < lighter.max()
 
 
 def test_augmentation_depends_on_seed_epoch_and_batch_alone() -> None:
-    change = augmentation(Augment(flip=True, shift=2))
+    change = augmentation(asked(flip=True, shift=2, zoom=0.2, brightness=0.2), gray=True)
     labels = np.zeros(len(IMAGES), np.int64)
     one, again = (Batches(IMAGES.__getitem__, labels, 50, 3, change) for _ in range(2))
     again.start_epoch(5)

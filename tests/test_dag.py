@@ -148,7 +148,7 @@ def test_a_stage_that_is_cut_short_is_made_up_for(
 
 def test_a_download_that_the_network_cuts_is_made_up_for(project: Project, mirror: Mirror) -> None:
     """Zalando's server, which is asked over http, is a proxy; the way to the others ends there."""
-    raw = project.root / "data/raw"
+    raw = project.root / "data/fashion-mnist"
     plain = {file.name: (raw / file.name).read_bytes() for file in FILES}
     mirror.files = {f"{name}.gz": gzip.compress(content, 1) for name, content in plain.items()}
     network = {"http_proxy": mirror.url, "https_proxy": mirror.url, "no_proxy": ""}

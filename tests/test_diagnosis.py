@@ -3,12 +3,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import gray_images
+from conftest import store_small
 
 from thaw.config.params import Params
 from thaw.config.stages import DiagnoseConfig
-from thaw.data.image_store import SMALL, write_images
-from thaw.data.splits import make_splits
 from thaw.findings import diagnosis
 from thaw.findings.cells import CellRow, nested
 from thaw.findings.diagnosis import Cell
@@ -77,8 +75,7 @@ def test_the_rows_as_metrics() -> None:
 def test_what_a_cell_gives(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     """18 of ResNet50's 53 batch normalisations are among its first 60 layers."""
     weights.save(tmp_path / "data/weights", *sources.obtain("random", tmp_path, seed=0))
-    splits = make_splits(gray_images(100), gray_images(100, seed=1), params.samples)
-    write_images(tmp_path / "data/images/rgb32.h5", splits, SMALL)
+    store_small(tmp_path / "data/images", params)
     whole, some = Cell(175, "0-255", "inference", 0.99), Cell(60, "0-1", "inference", 0.99)
     monkeypatch.setattr(diagnosis, "cells", lambda frozen, steps: [whole, some])
     short = params.diagnose.model_copy(update={"epochs": 1})

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from thaw.data.dataset import Dataset
 from thaw.findings import evaluation
 from thaw.findings.calibration import calibration_curve, calibration_error
 from thaw.findings.intervals import paired_difference, wilson_interval
@@ -117,8 +118,17 @@ def test_the_calibration_curve_by_hand() -> None:
 
 
 def test_what_a_model_says_of_single_images() -> None:
-    said = evaluation.example_metrics(predictions([9], [{7: 0.75}]), ("image",))
-    assert said == {"image_label": "Sneaker", "image_probability": 0.75}
+    dataset = Dataset(
+        name="ten",
+        folder="ten",
+        fashion_mnist=False,
+        gray=True,
+        classes=tuple("abcdefghij"),
+        counts={},
+        examples=("image",),
+    )
+    said = evaluation.example_metrics(predictions([9], [{7: 0.75}]), dataset)
+    assert said == {"image_label": "h", "image_probability": 0.75}
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -128,5 +138,9 @@ def test_predictions_that_are_not_finite_are_refused(bad: float) -> None:
 
 
 def test_predictions_need_a_row_for_each_label() -> None:
-    with pytest.raises(ThawError, match=r"must be \(2, 10\)\. Received: \(1, 10\)"):
+    with pytest.raises(
+        ThawError, match=r"must be 2 rows of at least 2 classes\. Received: \(1, 10\)"
+    ):
         Predictions(np.array([0, 1]), np.full((1, 10), 0.1, np.float32))
+    with pytest.raises(ThawError, match=r"1 rows of at least 11 classes\. Received: \(1, 10\)"):
+        Predictions(np.array([10]), np.full((1, 10), 0.1, np.float32))

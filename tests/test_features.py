@@ -4,11 +4,11 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import gray_images
+from conftest import store_small
 
 from thaw.config.params import Params
-from thaw.data.image_store import SMALL, open_images, write_images
-from thaw.data.splits import SPLITS, make_splits
+from thaw.data.dataset import read_dataset
+from thaw.data.image_store import open_images
 from thaw.network import backbone, features
 from thaw.network.heads import build_head
 from thaw.network.inference import predict
@@ -17,8 +17,7 @@ from thaw.support.errors import ThawError
 
 @pytest.fixture
 def folder(tmp_path: Path, params: Params) -> Path:
-    splits = make_splits(gray_images(100), gray_images(100, seed=1), params.samples)
-    write_images(tmp_path / "rgb32.h5", splits, SMALL)
+    store_small(tmp_path, params)
     return tmp_path
 
 
@@ -28,12 +27,13 @@ def test_a_head_on_cached_features_says_what_the_whole_frozen_model_says(
     keras.utils.set_random_seed(0)
     base, extractor = backbone.feature_model(32, "0-255")
     base.trainable = False
-    images = {name: open_images(folder, 32, name) for name in SPLITS}
+    splits = read_dataset(folder).splits
+    images = {name: open_images(folder, 32, name) for name in splits}
     features.write_features(folder / "features.h5", extractor, images, "keras")
-    head = build_head(params.head, seed=0)
+    head = build_head(params.head, 10, seed=0)
     whole = backbone.image_model(base, 32, "0-255", head)
     for name, some in images.items():
-        cached, labels = features.load_features(folder / "features.h5", name)
+        cached, labels = features.load_features(folder / "features.h5", name, 10)
         assert cached.shape == (len(some), 2048)
         assert cached.dtype == np.float32
         np.testing.assert_array_equal(labels, some.labels)
@@ -66,7 +66,11 @@ def test_a_refused_extraction_leaves_the_old_file(folder: Path) -> None:
     with pytest.raises(ThawError, match="every image the same"):
         features.write_features(folder / "features.h5", constant, parts, "keras")
     assert (folder / "features.h5").read_bytes() == b"old"
-    assert sorted(path.name for path in folder.iterdir()) == ["features.h5", "rgb32.h5"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "dataset.json",
+        "features.h5",
+        "rgb32.h5",
+    ]
 
 
 @pytest.mark.parametrize("content", [None, b"no HDF5"])

@@ -8,16 +8,16 @@ from thaw.network.heads import build_head
 
 
 def test_the_heads_layers() -> None:
-    head = build_head(Head(units=(128, 64), dropout=0.7, l2=0.01), seed=0)
+    head = build_head(Head(units=(128, 64), dropout=0.7, l2=0.01), 10, seed=0)
     kinds = [type(layer).__name__ for layer in head.layers]
     assert kinds == ["Dropout", "Dense", "Dropout", "Dense", "Dense"]
     assert [layer.units for layer in head.layers if hasattr(layer, "units")] == [128, 64, 10]
-    assert len(build_head(Head(units=(), dropout=0.0, l2=0.0), seed=0).layers) == 1
+    assert len(build_head(Head(units=(), dropout=0.0, l2=0.0), 10, seed=0).layers) == 1
 
 
 def test_fast_heads_start_from_the_same_weights() -> None:
     asked = Head(units=(128, 64), dropout=0.7, l2=0.01)
-    heads = [build_head(asked, seed=0, fast=fast) for fast in (False, True)]
+    heads = [build_head(asked, 10, seed=0, fast=fast) for fast in (False, True)]
     assert [type(layer) for layer in heads[1].layers[:2]] == [faster.Dropout, keras.layers.Dense]
     for one, other in zip(*(head.get_weights() for head in heads), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -26,9 +26,9 @@ def test_fast_heads_start_from_the_same_weights() -> None:
 def test_initial_kernels_follow_the_seed_alone() -> None:
     """Layers of one shape differ, another seed gives others, earlier draws change nothing."""
     asked = Head(units=(2048, 2048), dropout=0.7, l2=0.01)
-    one = build_head(asked, seed=0).get_weights()
+    one = build_head(asked, 10, seed=0).get_weights()
     keras.random.uniform((5,))
-    again, other = (build_head(asked, seed=seed).get_weights() for seed in (0, 1))
+    again, other = (build_head(asked, 10, seed=seed).get_weights() for seed in (0, 1))
     for a, b in zip(one, again, strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(one[0], one[2])

@@ -1,5 +1,6 @@
 import numpy as np
 
+from thaw.data.dataset import Dataset
 from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.findings import imagenet
 
@@ -35,9 +36,38 @@ def test_top_names_the_likeliest_first() -> None:
     np.testing.assert_allclose([p for _, p in best], [0.561, 0.365, 0.074], rtol=1e-6)
 
 
-def test_to_fashion() -> None:
-    classes = np.array([610, 608, 386, 770])
-    np.testing.assert_array_equal(imagenet.to_fashion(classes), [0, 1, -1, 7])
+def dataset(*classes: str, fashion_mnist: bool = False) -> Dataset:
+    return Dataset(
+        name="pictures",
+        folder="pictures",
+        fashion_mnist=fashion_mnist,
+        gray=fashion_mnist,
+        classes=classes,
+        counts={},
+        examples=(),
+    )
+
+
+def test_the_classes_of_fashion_mnist() -> None:
+    labels = imagenet.labels_of(dataset(*CLASS_NAMES, fashion_mnist=True))
+    assert labels is not None
+    np.testing.assert_array_equal(labels[[610, 608, 386, 770]], [0, 1, -1, 7])
+
+
+def test_classes_that_are_called_as_imagenets_correspond() -> None:
+    labels = imagenet.labels_of(dataset("african elephant", "n01440764", "Crane"))
+    assert labels is not None
+    assert {number: labels[number] for number in np.flatnonzero(labels >= 0)} == {
+        386: 0,
+        0: 1,  # tench
+        134: 2,  # ImageNet has two classes of this name
+        517: 2,
+    }
+
+
+def test_classes_that_imagenet_lacks_have_no_zero_shot_accuracy() -> None:
+    assert imagenet.labels_of(dataset("tench", "my cat")) is None
+    assert imagenet.labels_of(dataset("fur coat", "fur_coat")) is None, "both would be one"
 
 
 def test_shares_by_hand() -> None:

@@ -11,10 +11,12 @@ from sklearn.model_selection import train_test_split
 
 from thaw.config.params import Params, Samples
 from thaw.data import image_store
+from thaw.data.dataset import EXAMPLES, PARTS
 from thaw.data.fashion_mnist import GrayImages
-from thaw.data.image_store import LARGE, SMALL, open_images, write_images
+from thaw.data.image_store import open_images, write_images
+from thaw.data.preparing import store_gray
 from thaw.data.resizing import resize_gray, resize_operator, to_rgb
-from thaw.data.splits import SPLITS, check_split, make_splits, stratified
+from thaw.data.splits import check_split, draw_parts, drawn_count, make_splits, stratified
 from thaw.support.errors import ThawError
 
 Gray = Callable[..., GrayImages]
@@ -76,8 +78,8 @@ def test_stratified_may_draw_all_or_nearly_all_or_hardly_any(each: int, count: i
 def test_splits_share_no_image_and_test_is_kept_apart(gray: Gray) -> None:
     train, test = gray(60_000), gray(1_000, seed=1)
     splits = make_splits(train, test, Samples(seed=0, train=0, validation=2_000, test=0))
-    check_split(splits)
-    assert [len(splits[name]) for name in SPLITS] == [58_000, 2_000, 1_000, 2]
+    check_split({part: splits[part].positions for part in ("train", "validation")})
+    assert [len(splits[name]) for name in (*PARTS, EXAMPLES)] == [58_000, 2_000, 1_000, 2]
     assert not set(splits["train"].positions) & set(splits["validation"].positions)
     assert splits["test"].gray is test
     np.testing.assert_array_equal(
@@ -88,10 +90,9 @@ def test_splits_share_no_image_and_test_is_kept_apart(gray: Gray) -> None:
 
 
 def test_an_overlap_is_refused(gray: Gray, params: Params) -> None:
-    splits = make_splits(gray(100), gray(100), params.samples)
-    splits["validation"] = splits["train"]
-    with pytest.raises(ThawError, match="overlap"):
-        check_split(splits)
+    train = make_splits(gray(100), gray(100), params.samples)["train"].positions
+    with pytest.raises(ThawError, match="train and validation overlap"):
+        check_split({"train": train, "validation": train[:1]})
 
 
 @pytest.fixture
@@ -99,9 +100,7 @@ def folder(tmp_path: Path, gray: Gray, params: Params, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         image_store, "_IMAGES_OF_A_TASK", 24
     )  # several for a split, the last not whole
-    splits = make_splits(gray(100), gray(100), params.samples)
-    for size in (SMALL, LARGE):
-        write_images(tmp_path / f"rgb{size}.h5", splits, size)
+    store_gray(gray(100), gray(100), tmp_path, params.samples)
     return tmp_path
 
 
@@ -144,11 +143,13 @@ def test_files_are_the_same_bytes_at_every_run(folder: Path, gray: Gray, params:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not HDF5 at all"])
-def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize("name", ["rgb32.h5", "dataset.json"])
+def test_a_damaged_file_is_named(folder: Path, name: str, content: bytes | None) -> None:
+    (folder / name).unlink()
     if content is not None:
-        (tmp_path / "rgb32.h5").write_bytes(content)
-    with pytest.raises(ThawError, match=r"rgb32\.h5 cannot be read.*dvc repro"):
-        open_images(tmp_path, 32, "train")
+        (folder / name).write_bytes(content)
+    with pytest.raises(ThawError, match=rf"{name} cannot be read[\s\S]*dvc repro"):
+        open_images(folder, 32, "train")
 
 
 def test_labels_outside_the_classes_are_refused(folder: Path) -> None:
@@ -180,7 +181,8 @@ def test_a_file_with_too_few_images_is_refused(folder: Path, size: int) -> None:
 # Where scikit-learn's split refuses. (class sizes, drawn, what each class may give)
 BY_HAND = [
     # 270 of 2,701: 29.99 each, and a tenth of the one image, which is the smallest fraction.
-    ([300] * 9 + [1], 270, [{30}] * 9 + [{0}]),
+    # But every class gives one where there are enough to draw.
+    ([300] * 9 + [1], 270, [{29, 30}] * 9 + [{1}]),
     # 2,431 of 2,701: 270.01 each, and 0.90 of the one image, which is the largest.
     ([300] * 9 + [1], 2_431, [{270}] * 9 + [{1}]),
     # Half of everything: 1.5 of three, 0.5 of one.
@@ -219,18 +221,19 @@ def test_equal_fractions_are_drawn_for() -> None:
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
-def test_a_draw_keeps_every_class_within_one_of_its_share(
-    sizes: list[int], part: float, seed: int
-) -> None:
+def test_a_draw_keeps_every_class_near_its_share(sizes: list[int], part: float, seed: int) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)) * 3, sizes))
     count = min(1 + int(part * len(labels)), len(labels))
     drawn, rest = stratified(labels, count, seed)
     assert len(drawn) == count
     np.testing.assert_array_equal(np.sort(np.concatenate([drawn, rest])), np.arange(len(labels)))
+    assert count < len(sizes) or set(labels[drawn]) == set(labels), "one of every class"
+    rare = (count * np.array(sizes) < len(labels)).sum() if count >= len(sizes) else 0
     for positions in (drawn, rest):
         np.testing.assert_array_equal(positions, np.sort(positions))
         of_each = np.array([(labels[positions] == 3 * i).sum() for i in range(len(sizes))])
-        assert (np.abs(of_each - len(positions) * np.array(sizes) / len(labels)) < 1).all()
+        off = np.abs(of_each - len(positions) * np.array(sizes) / len(labels))
+        assert (off < 1 + rare).all(), "within one, but for what rare classes took from others"
     again = stratified(labels, count, seed)
     np.testing.assert_array_equal(again[0], drawn)
 
@@ -243,6 +246,69 @@ def test_a_draw_that_scikit_learn_allows_is_its_own() -> None:
         np.testing.assert_array_equal(mine, np.sort(theirs))
 
 
-def test_more_images_than_there_are_cannot_be_drawn() -> None:
-    with pytest.raises(ThawError, match=r"at most 20 images.*Received: 21"):
-        stratified(np.repeat([0, 1], 10), 21, seed=0)
+def test_who_asks_for_more_than_there_is_gets_all_and_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    drawn, rest = stratified(np.repeat([0, 1], 10), 21, seed=0)
+    np.testing.assert_array_equal(drawn, np.arange(20))
+    assert not len(rest)
+    assert "21 images are asked for, and 20 are there: all are taken" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken"), [(0, 20), (1, 10), (12, 12), (33, 33), (34, 20), (2_000, 20)]
+)
+def test_a_part_that_has_to_be_drawn_leaves_most_to_train_on(
+    asked: int, taken: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert drawn_count("validation", asked, np.arange(100) % 10) == taken
+    assert (f"Received: {asked:,}" in capsys.readouterr().out) == (asked not in (0, taken))
+
+
+def pictures(sizes: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels, groups and parts of pictures that are all different."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    return labels, np.arange(len(labels)), np.full(len(labels), "train", "U10")
+
+
+ALL = Samples(seed=0, train=0, validation=2_000, test=0)
+
+
+@pytest.mark.parametrize("sizes", [[3, 3], [3] * 25, [100, 10_000], [3, 1_000], [7, 8, 9]])
+def test_every_class_is_in_every_part(sizes: list[int]) -> None:
+    labels, groups, _ = pictures(sizes)
+    drawn = draw_parts(labels, groups, None, ALL)
+    assert list(drawn) == list(PARTS)
+    check_split(drawn)
+    np.testing.assert_array_equal(np.sort(np.concatenate(list(drawn.values()))), groups)
+    for positions in drawn.values():
+        assert set(labels[positions]) == set(labels)
+
+
+def test_parts_that_the_folder_gives_stay_and_the_others_come_from_train() -> None:
+    labels, groups, parts = pictures([50, 50])
+    parts[::5] = "test"
+    drawn = draw_parts(labels, groups, parts, ALL)
+    np.testing.assert_array_equal(drawn["test"], np.arange(0, 100, 5))
+    assert (len(drawn["train"]), len(drawn["validation"])) == (64, 16), "a fifth of 80"
+    assert not set(drawn["validation"]) & set(drawn["test"])
+
+
+def test_copies_of_a_picture_are_in_one_part() -> None:
+    labels, groups, parts = pictures([60, 60])
+    groups //= 3  # each picture three times
+    for seed in range(5):
+        drawn = draw_parts(labels, groups, parts, ALL.model_copy(update={"seed": seed}))
+        where = {part: set(groups[positions]) for part, positions in drawn.items()}
+        assert sum(map(len, where.values())) == 40
+        assert len(set.union(*where.values())) == 40
+
+
+def test_samples_limit_how_many_of_a_part_are_used() -> None:
+    few = Samples(seed=0, train=20, validation=10, test=12)
+    drawn = draw_parts(*pictures([50, 50]), few)
+    assert [len(drawn[part]) for part in PARTS] == [20, 10, 12]
+    labels, groups, parts = pictures([50, 50])
+    parts[:] = ["train", "test"] * 50
+    drawn = draw_parts(labels, groups, parts, few)
+    assert [len(drawn[part]) for part in PARTS] == [20, 10, 12]

@@ -57,7 +57,7 @@ def test_a_model_that_thaw_trained_is_found(
     tmp_path: Path, network: keras.Model, headless: keras.Model
 ) -> None:
     path = tmp_path / "full.weights.h5"
-    head = build_head(load_params(ROOT).head, seed=0)
+    head = build_head(load_params(ROOT).head, 10, seed=0)
     base = backbone.for_training(headless)
     uncompiled(backbone.image_model(base, SIDE, "0-255", head)).save_weights(path)
     assert is_backbone_of(layouts.read(path, network), network)

@@ -127,7 +127,7 @@ def test_a_classifier_answers_alike_in_a_notebook_of_another_precision(
     tmp_path: Path, params: Params
 ) -> None:
     network = weights.resnet50(params.image_size, top=False)
-    head = build_head(params.head, seed=0)
+    head = build_head(params.head, 10, seed=0)
     model = backbone.image_model(network, params.image_size, params.value_range, head)
     side = params.image_size
     save_classifier(tmp_path / "full", model, describe(side, "0-255", params.head, "random"))
@@ -233,7 +233,7 @@ def test_a_link_into_dvcs_cache_is_not_written_through(tmp_path: Path) -> None:
     assert cached.read_text() == "of an earlier run"
 
 
-PREPARED = ("data/raw", "data/images")
+PREPARED = ("data/fashion-mnist", "data/images")
 """What the stages up to preprocess write."""
 
 

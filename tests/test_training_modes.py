@@ -10,24 +10,22 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import gray_images, read_entries, small_params
+from conftest import store_small
 
 from thaw import __version__
 from thaw.config.fields import BACKBONE_LAYERS
 from thaw.config.params import Params
 from thaw.config.stages import TrainFrozenConfig, TrainFullConfig, TrainPartialConfig
+from thaw.data.dataset import read_dataset
 from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.image_store import SMALL, open_images, write_images
-from thaw.data.splits import SPLITS, make_splits
+from thaw.data.image_store import SMALL, open_images
 from thaw.findings.classifier_results import classifier_metrics, write_results
 from thaw.network import faster, sources, weights
-from thaw.network.backbone import feature_model, image_model
+from thaw.network.backbone import feature_model
 from thaw.network.classifier import (
     DESCRIPTION_FILE,
     WEIGHTS_FILE,
-    describe,
     load_classifier,
-    save_classifier,
 )
 from thaw.network.features import write_features
 from thaw.network.heads import build_head
@@ -47,11 +45,10 @@ def root(tmp_path: Path, params: Params) -> Path:
     """A project through its stage features, on a few made-up images."""
     set_up(params.threads)
     weights.save(tmp_path / "data/weights", *sources.obtain("random", tmp_path, seed=0))
-    splits = make_splits(gray_images(100), gray_images(100, seed=1), params.samples)
-    write_images(tmp_path / "data/images/rgb32.h5", splits, SMALL)
+    dataset = store_small(tmp_path / "data/images", params)
     base, model = feature_model(SMALL, "0-255")
     weights.load(tmp_path / "data/weights", base)
-    images = {part: open_images(tmp_path / "data/images", SMALL, part) for part in SPLITS}
+    images = {part: open_images(tmp_path / "data/images", SMALL, part) for part in dataset.splits}
     write_features(tmp_path / "data/features/features.h5", model, images, "keras")
     return tmp_path
 
@@ -64,7 +61,10 @@ def frozen(params: Params) -> TrainFrozenConfig:
 def partial(params: Params, training: dict[str, Any] | None = None, **changes: Any) -> Any:
     """Return train-partial's config for a plain run: constant rate, no cache, no augmentation."""
     plain = {"batch_norm_momentum": 0.9, "schedule": "constant", "warmup_epochs": 0}
-    plain |= {"layer_decay": 1.0, "augment": {"flip": False, "shift": 0}}
+    plain |= {
+        "layer_decay": 1.0,
+        "augment": {"flip": False, "shift": 0, "zoom": 0.0, "brightness": 0.0},
+    }
     plain |= {"head_warmup": {"epochs": 0, "learning_rate": 0.001}}
     fitted = params.train_partial.model_dump() | plain | (training or {})
     entries = {"train_partial": fitted, "cache": {"max_gb": 0.0}, "engine": "keras"} | changes
@@ -93,7 +93,7 @@ def test_train_frozen_gives_what_the_end_to_end_frozen_model_gives(
     cached, whole = train_frozen(root, TrainFrozenConfig.of(params)), fine_tune(root, config)
     for one, other in zip(cached.history.rows, whole.history.rows, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
-    for name in SPLITS:
+    for name in read_dataset(root / "data/images").splits:
         np.testing.assert_allclose(
             cached.predictions[name].probabilities,
             whole.predictions[name].probabilities,
@@ -251,6 +251,8 @@ def test_a_model_keeps_the_value_range_that_it_was_trained_on(root: Path, params
         "image_size": SMALL,
         "value_range": "0-1",
         "head": params.head.model_dump(mode="json"),
+        "dataset": "Fashion-MNIST",
+        "gray": True,
         "classes": list(CLASS_NAMES),
         "weights": "random",
     }
@@ -263,16 +265,6 @@ def test_a_model_keeps_the_value_range_that_it_was_trained_on(root: Path, params
         pooled = extractor.predict(pixels, verbose=0)
         expected = classifier.get_layer("head").predict(pooled, verbose=0)
         assert np.allclose(answers, expected, atol=1e-4) == (value_range == "0-1")
-
-
-@pytest.fixture(scope="module")
-def whole_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds an untrained classifier."""
-    head = small_params(read_entries()).head
-    model = image_model(weights.resnet50(SMALL, top=False), SMALL, "0-255", build_head(head, 0))
-    folder = tmp_path_factory.mktemp("whole") / "frozen"
-    save_classifier(folder, model, describe(SMALL, "0-255", head, "random"))
-    return folder
 
 
 @pytest.mark.parametrize(

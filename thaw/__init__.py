@@ -1,4 +1,4 @@
-"""thaw: how much of an ImageNet ResNet50 should you thaw to classify Fashion-MNIST?"""
+"""thaw: how much of an ImageNet ResNet50 should you thaw to classify your pictures?"""
 
 import os
 import sys
@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 PACKAGES = {
     "support": "errors, files, paths, locks, the stage runner, the environment of a run",
     "config": "params.yaml, validated; one frozen config for each stage",
-    "data": "mirrors, Fashion-MNIST's files, resizing, the split, the image store",
+    "data": "the dataset: mirrors, pictures, decoding, resizing, the parts, the image store",
     "network": "ResNet50, its weights, freezing, the head, inference engines, features",
     "training": "batches, optimizers, checkpoints, fitting, the activation cache, the three modes",
     "findings": "metrics with their intervals, the baseline, the diagnosis",

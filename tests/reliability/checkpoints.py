@@ -26,7 +26,6 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from thaw.config.fields import CLASSES
 from thaw.config.params import Fit, Head
 from thaw.network.faster import Adam
 from thaw.network.heads import FEATURES, build_head
@@ -47,6 +46,7 @@ from thaw.training.fitting import fit
 RATE, EPOCHS_BEFORE, EPOCHS = 0.05, 2, 3
 OUTCOMES = ("noticed", "harmless", "silent", "traceback")
 HEADER_BYTES = 8192
+CLASSES = 10
 PAGE = 4096
 State = tuple[bytes, ...]
 
@@ -70,7 +70,7 @@ class Expected(NamedTuple):
 def new_model() -> keras.Model:
     """Return a head in its first state, compiled."""
     keras.utils.set_random_seed(0)
-    model = build_head(Head(units=(16,), dropout=0.3, l2=1e-4), seed=0, fast=True)
+    model = build_head(Head(units=(16,), dropout=0.3, l2=1e-4), CLASSES, seed=0, fast=True)
     model.compile(Adam(RATE))
     return model
 

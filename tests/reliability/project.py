@@ -53,7 +53,7 @@ def copy_files(to: Path) -> None:
 def environment() -> dict[str, str]:
     """Return what stages run with: this Python's tools, and the images where they are here."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    raw = ROOT / "data/raw"
+    raw = ROOT / "data/fashion-mnist"
     near = {FOLDER_VARIABLE: str(raw)} if raw.is_dir() else {}
     shell = {name: value for name, value in os.environ.items() if not name.startswith(ELSEWHERE)}
     return {**shell, **IDENTITY, **near, "PATH": path}

@@ -4,9 +4,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
-"""Images in Fashion-MNIST's two original files."""
-CLASSES = 10
+from thaw.support import paths
+
+MOST_IMAGES = 100_000_000
+"""The largest number of images that an entry may ask for; more than any dataset has."""
+FASHION_MNIST = paths.FASHION_MNIST.as_posix()
+"""The `dataset` that is not a folder of pictures."""
 BACKBONE_LAYERS = 175
 """Layers of Keras' ResNet50 below its pooling; `freeze` counts these."""
 BLOCKS_PER_STAGE = {"conv2": 3, "conv3": 4, "conv4": 6, "conv5": 3}
@@ -22,6 +25,7 @@ ENGINES = ("openvino", "keras")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 FROZEN_BATCH_NORMS = ("inference", "training")
 WEIGHT_SOURCES = ("imagenet", "bundled", "random")
+CLASS_WEIGHTS = ("none", "balanced")
 
 
 def _freeze(value: object) -> object:
@@ -57,8 +61,13 @@ def real(
 
 
 def some_images() -> Any:
-    """Describe a field for a number of training images: at least one of each class is left over."""
-    return integer(CLASSES, TRAIN_IMAGES - CLASSES, " images")
+    """Describe a field for a number of images; if there are fewer, all of them are taken."""
+    return integer(10, MOST_IMAGES, " images")
+
+
+def all_or_some_images() -> Any:
+    """Describe a field for a number of images that may also be 0, which means all."""
+    return integer(0, MOST_IMAGES, " images, 0 for all")
 
 
 def fraction() -> Any:

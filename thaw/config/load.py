@@ -35,8 +35,8 @@ def load_params(root: Path = Path()) -> Params:
     try:
         return Params.model_validate(entries)
     except ValidationError as error:
-        problems = [line for item in error.errors() for line in _problem(dict(item))]
-        listed = "\n".join(f"  {line}" for line in dict.fromkeys(problems))
+        problems = dict.fromkeys(_problem(dict(item)) for item in error.errors())
+        listed = "\n".join(f"  {line}" for line in problems)
         raise ThawError(
             f"{path} is not valid:\n{listed}\n"
             "Correct the file, or set a value with `dvc exp run -S key=value`."
@@ -52,24 +52,18 @@ def _read_entries(path: Path) -> dict[str, Any]:
     return entries
 
 
-def _problem(item: dict[str, Any]) -> list[str]:
-    """Return the lines for one of pydantic's errors: where, what is allowed, what was received."""
-    if not item["loc"]:  # an error of the whole file, from a validator of `Params`
-        return (
-            str(item["ctx"]["error"]).splitlines()
-            if "error" in item.get("ctx", {})
-            else [item["msg"]]
-        )
+def _problem(item: dict[str, Any]) -> str:
+    """Return a line for one of pydantic's errors: where, what is allowed, what was received."""
     path = ".".join(str(part) for part in item["loc"])
     if item["type"] == "missing":
-        return [f"{path}: missing. Allowed: {_allowed(item['loc'])}. Received: nothing"]
+        return f"{path}: missing. Allowed: {_allowed(item['loc'])}. Received: nothing"
     if item["type"] in ("extra_forbidden", "invalid_key"):
         hint = _hint(str(item["loc"][-1]), _siblings(item["loc"]))
-        return [
+        return (
             f"{path}: unknown.{hint} Allowed: {', '.join(_siblings(item['loc']))}. "
             f"Received: {_shorten(item['input'])}"
-        ]
-    return [f"{path}: must be {_allowed(item['loc'])}. Received: {_shorten(item['input'])}"]
+        )
+    return f"{path}: must be {_allowed(item['loc'])}. Received: {_shorten(item['input'])}"
 
 
 def _hint(name: str, siblings: list[str]) -> str:

@@ -4,25 +4,25 @@ Every entry is required and no other is allowed. A default in the code would be 
 diff of params.yaml does not show.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from thaw.config.fields import (
-    CLASSES,
+    CLASS_WEIGHTS,
     ENGINES,
+    FASHION_MNIST,
     FREEZE_WORDS,
     FROZEN_BATCH_NORMS,
     PRECISIONS,
     SCHEDULES,
-    TEST_IMAGES,
-    TRAIN_IMAGES,
     VALUE_RANGES,
     WEIGHT_SOURCES,
     Freeze,
     Number,
     Units,
     Weights,
+    all_or_some_images,
     choice,
     fraction,
     integer,
@@ -41,19 +41,9 @@ class Samples(Section):
     """How many images each split holds, stratified by class."""
 
     seed: int = integer(0, 2**31 - 1)
-    train: int = Field(strict=True, description="0 (all) or an integer from 10 to 59,990")
+    train: int = all_or_some_images()
     validation: int = some_images()
-    test: int = Field(strict=True, description="0 (all) or an integer from 10 to 10,000")
-
-    @property
-    def train_count(self) -> int:
-        """Number of training images; 0 in params.yaml means all that validation leaves."""
-        return self.train or TRAIN_IMAGES - self.validation
-
-    @property
-    def test_count(self) -> int:
-        """Number of test images; 0 in params.yaml means all."""
-        return self.test or TEST_IMAGES
+    test: int = all_or_some_images()
 
 
 class Head(Section):
@@ -83,7 +73,7 @@ class Fit(Section):
 class Training(Fit):
     """How a model is fitted: also the images, the repetitions and early stopping."""
 
-    images: int = integer(0, TRAIN_IMAGES, " images, 0 for all")
+    images: int = all_or_some_images()
     seeds: int = integer(1, 1000, " seeds")
     patience: int = integer(0, 10_000, " epochs, 0 for never")
     label_smoothing: Number = fraction()
@@ -101,11 +91,13 @@ class Augment(Section):
 
     flip: Annotated[bool, Field(strict=True)] = Field(description="true or false")
     shift: int = integer(0, 16, " pixels")
+    zoom: Number = fraction()
+    brightness: Number = real("a number from 0 to 1", ge=0, le=1)
 
     @property
     def some(self) -> bool:
         """Whether any change is switched on."""
-        return self.flip or self.shift > 0
+        return any(self.model_dump().values())
 
 
 class BackboneTraining(Training):
@@ -123,7 +115,7 @@ class Baseline(Section):
     """What the stage baseline measures before any retraining."""
 
     image_size: int = integer(32, 224, " pixels")
-    images: int = integer(CLASSES, TEST_IMAGES, " images")
+    images: int = some_images()
     linear_images: int = some_images()
 
 
@@ -144,7 +136,9 @@ class Params(Section):
 
     seed: int = integer(0, 2**31 - 1)
     threads: int = integer(1, 1024, " threads")
-    dataset: Literal["fashion-mnist"] = choice("fashion-mnist")
+    dataset: str = Field(
+        strict=True, min_length=1, description=f"{FASHION_MNIST}, or a folder of pictures"
+    )
     weights: Weights = choice(*WEIGHT_SOURCES, "a path that ends in .h5 or .keras")
     engine: Literal["openvino", "keras"] = choice(*ENGINES)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = choice(*PRECISIONS)
@@ -153,6 +147,7 @@ class Params(Section):
     value_range: Literal["0-255", "0-1"] = choice(*VALUE_RANGES)
     frozen_batch_norm: Literal["inference", "training"] = choice(*FROZEN_BATCH_NORMS)
     freeze: Freeze = Field(description=FREEZE_WORDS)
+    class_weight: Literal["none", "balanced"] = choice(*CLASS_WEIGHTS)
     samples: Samples
     head: Head
     cache: Cache
@@ -161,30 +156,3 @@ class Params(Section):
     train_full: BackboneTraining
     train_partial: BackboneTraining
     diagnose: Diagnose
-
-    @model_validator(mode="after")
-    def _samples_are_there(self) -> Self:
-        """Check that no entry asks for more images than exist."""
-        # The limits depend on other entries, so no field can check them alone.
-        asked_and_there = {
-            "samples.train": (self.samples.train, TRAIN_IMAGES - self.samples.validation),
-            "samples.test": (self.samples.test, TEST_IMAGES),
-            "train_frozen.images": (self.train_frozen.images, self.samples.train_count),
-            "train_full.images": (self.train_full.images, self.samples.train_count),
-            "train_partial.images": (self.train_partial.images, self.samples.train_count),
-            "baseline.images": (self.baseline.images, self.samples.test_count),
-            "baseline.linear_images": (self.baseline.linear_images, self.samples.train_count),
-            "diagnose.images": (self.diagnose.images, self.samples.train_count),
-            "diagnose.validation_images": (
-                self.diagnose.validation_images,
-                self.samples.validation,
-            ),
-        }
-        problems = [
-            f"{path}: must be {CLASSES} to {there:,}, the number available. Received: {asked!r}"
-            for path, (asked, there) in asked_and_there.items()
-            if asked > there or (asked != 0 and asked < CLASSES)
-        ]
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self

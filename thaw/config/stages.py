@@ -91,6 +91,7 @@ class PreprocessConfig(StageConfig):
     """Stage preprocess."""
 
     stage = "preprocess"
+    dataset: str
     samples: Samples
 
 
@@ -125,6 +126,7 @@ class TrainFrozenConfig(StageConfig):
 
     stage = "train-frozen"
     memory_gb = (1.8, 1.8)
+    class_weight: str
     head: Head
     image_size: int
     seed: int
@@ -155,6 +157,7 @@ class FineTuneConfig(StageConfig):
     """The entries that both stages that train the backbone read."""
 
     memory_gb = (2.1, 3.7)
+    class_weight: str
     head: Head
     image_size: int
     microbatch_pixels: int

@@ -1,1 +1,1 @@
-"""Fashion-MNIST: its download, its splits, and its images at any size."""
+"""The dataset: Fashion-MNIST or a folder of pictures, its parts, and its images at any size."""

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from thaw.config.fields import CLASSES
+from thaw.data.dataset import read_dataset
+from thaw.data.decoding import resize
 from thaw.data.resizing import resize_gray, to_rgb
 from thaw.data.splits import Split, stratified
 from thaw.support.errors import ThawError, remedy
@@ -22,8 +23,8 @@ from thaw.support.hdf5 import DAMAGED_HDF5
 from thaw.support.places import FOLDER, check_input, check_output
 
 SMALL, LARGE = 32, 224
-"""Sides of the two stored versions, pixels. Other sizes are computed from the small one."""
-_RGB = np.dtype(("u1", (3,)))
+"""Sides of the two stored versions, pixels. Other sizes are computed from one of them."""
+STORED_RGB = np.dtype(("u1", (3,)))
 COMPRESSION = -2
 """zstd's level. It gives 1.4 GB for all 70,000 images at 224 px; -1 takes 3 % longer and saves 4 %.
 HTJ2K needs 0.55 GB and JPEG-LS of one channel 0.45 GB, but each compresses three times slower."""
@@ -62,7 +63,7 @@ def write_images(path: Path, splits: dict[str, Split], size: int) -> None:
             stored = group.create_dataset(
                 "images",
                 shape=(len(split), size, size),
-                dtype=_RGB,
+                dtype=STORED_RGB,
                 chunks=(1, size, size),
                 shuffle=True,
                 **hdf5plugin.Zstd(clevel=COMPRESSION),
@@ -107,9 +108,10 @@ class Images:
         path: the file.
         stored: the pixels (N, side, side, 3) uint8 of the whole split, on disk or in memory.
         rows: (n,) positions of the images in `stored`.
-        labels: (n,) classes from 0 to 9.
-        positions: (n,) positions of the images in the original file.
+        labels: (n,) classes, from 0.
+        positions: (n,) positions of the images in the original file, or in the list of pictures.
         size: side of the images that `batch` returns, in pixels.
+        gray: whether the three channels are equal, as in Fashion-MNIST.
 
     """
 
@@ -119,6 +121,7 @@ class Images:
     labels: NDArray[np.int64]
     positions: NDArray[np.int64]
     size: int
+    gray: bool
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -137,7 +140,9 @@ class Images:
             pixels = self._read(self.stored, rows)
         if pixels.shape[1] == self.size:
             return pixels
-        return to_rgb(resize_gray(pixels[..., 0], self.size))
+        if self.gray:
+            return to_rgb(resize_gray(pixels[..., 0], self.size))
+        return resize(pixels, self.size)
 
     def _read(self, stored: h5py.Dataset, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Read images one by one: h5py's fancy indexing is several times slower."""
@@ -168,30 +173,38 @@ class Images:
 def open_images(folder: Path, size: int, split: str) -> Images:
     """Open a split at `size` pixels, from data/images.
 
-    The large images stay on disk, compressed. The small ones take 3 KB each and are read at once;
-    any other size is computed from them.
+    The large images stay on disk, compressed. The small ones take 3 KB each and are read at once.
+    Any other size is computed: for Fashion-MNIST from the small images, which have all that its
+    files of 28 pixels hold, and for pictures from the large ones.
 
     Raises:
-        ThawError: the file is missing, damaged or was not written by `write_images`.
+        ThawError: the file is missing, damaged or was not written by thaw.
 
     """
-    path = folder / f"rgb{LARGE if size == LARGE else SMALL}.h5"
+    dataset = read_dataset(folder)
+    large = size == LARGE or (size != SMALL and not dataset.fashion_mnist)
+    path = folder / f"rgb{LARGE if large else SMALL}.h5"
     try:
         file = h5py.File(check_input(path))
-        stored = file[split]["images"]
         labels, positions = file[split]["labels"][:], file[split]["positions"][:]
-        pixels = stored if size == LARGE else stored[:]
+        # Fashion-MNIST's splits have their own images. Those of pictures share one array, because
+        # it is written before the splits are known.
+        own = "images" in file[split]
+        stored = file[split]["images"] if own else file["images"]
+        rows = np.arange(len(stored)) if own else positions
+        if not large:
+            stored, rows = stored[:] if own else stored[:][rows], np.arange(len(rows))
     except DAMAGED_HDF5 as error:
         raise ThawError(f"{path} cannot be read: {error}. {remedy()}") from error
-    check_labels(path, labels, len(pixels))
-    return Images(path, pixels, np.arange(len(labels)), labels, positions, size)
+    check_labels(path, labels, len(rows), len(dataset.classes))
+    return Images(path, stored, rows, labels, positions, size, dataset.fashion_mnist)
 
 
-def check_labels(path: Path, labels: NDArray[np.int64], images: int) -> None:
-    """Check that the labels in `path` are Fashion-MNIST's, one for each image.
+def check_labels(path: Path, labels: NDArray[np.int64], images: int, classes: int) -> None:
+    """Check that the labels in `path` are those of `images` images of `classes` classes.
 
     Raises:
-        ThawError: a label is not from 0 to 9, or there are more or fewer labels than images.
+        ThawError: a label is out of range, or there are more or fewer labels than images.
 
     """
     if len(labels) != images:
@@ -199,8 +212,8 @@ def check_labels(path: Path, labels: NDArray[np.int64], images: int) -> None:
             f"{path} must have a label for each image. Received: {images:,} images, "
             f"{len(labels):,} labels. {remedy()}"
         )
-    if images and not 0 <= labels.min() <= labels.max() < CLASSES:
+    if images and not 0 <= labels.min() <= labels.max() < classes:
         raise ThawError(
-            f"{path}: labels must be 0 to 9. Received: {np.unique(labels)}. The file is damaged, "
-            f"or not thaw's. {remedy()}"
+            f"{path}: labels must be 0 to {classes - 1}. Received: {np.unique(labels)}. The file "
+            f"is damaged, or not thaw's. {remedy()}"
         )

@@ -1,6 +1,6 @@
 """The baseline without any retraining: ResNet50's own answers, a linear classifier and chance."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from thaw.data.fashion_mnist import CLASS_NAMES
+from thaw.data.dataset import Dataset
 from thaw.data.image_store import Images
 from thaw.findings import imagenet
 from thaw.findings.evaluation import Metrics
@@ -33,16 +33,16 @@ class ImageNetPredictions:
 
     Attributes:
         test: probabilities of the test images, (n, 1000) float32.
-        example: probabilities of training image 6, (1, 1000) float32.
+        example: probabilities of training image 6, (1, 1000) float32, if the dataset has it.
 
     """
 
     test: NDArray[np.float32]
-    example: NDArray[np.float32]
+    example: NDArray[np.float32] | None
 
 
 def linear_accuracy(train: Images, test: Images, threads: int) -> Metrics:
-    """Fit a multinomial logistic regression on standardised gray pixels and return its metrics.
+    """Fit a multinomial logistic regression on standardised pixels and return its metrics.
 
     Args:
         train: the images to fit on.
@@ -69,32 +69,52 @@ def linear_accuracy(train: Images, test: Images, threads: int) -> Metrics:
 
 
 def _pixels(images: Images) -> NDArray[np.float32]:
-    """Return the gray values as (n, side * side) float32 in 0..255."""
-    # The three channels are equal, so the first one holds everything.
-    gray = images.batch(slice(None))[..., 0].astype(np.float32)
-    return gray.reshape(len(images), -1)
+    """Return the values of all pixels in 0..255, (n, side * side * channels) float32."""
+    pixels = images.batch(slice(None))
+    if images.gray:  # the three channels are equal, so the first one holds everything
+        pixels = pixels[..., :1]
+    return pixels.astype(np.float32).reshape(len(images), -1)
 
 
 def naming_metrics(
-    named: Mapping[str, ImageNetPredictions], labels: NDArray[np.int64]
+    named: Mapping[str, ImageNetPredictions],
+    labels: NDArray[np.int64],
+    dataset: Dataset,
+    size: int,
 ) -> dict[str, Any]:
-    """Return the zero-shot accuracy and ResNet50's names for training image 6, by value range.
+    """Return what ResNet50 calls the test images, by value range.
+
+    The zero-shot accuracy is there if the dataset's classes are ImageNet's or Fashion-MNIST's, and
+    the names for training image 6 if the dataset has it.
 
     Args:
         named: ResNet50's predictions by value range.
-        labels: the test images' Fashion-MNIST classes, (n,) int64.
+        labels: the test images' classes, (n,) int64.
+        dataset: which classes these are.
+        size: side of the images, in pixels.
 
     """
-    by_range = {value_range: _naming(answers, labels) for value_range, answers in named.items()}
-    return {"zero_shot_images": len(labels), **by_range}
+    to_label = imagenet.labels_of(dataset)
+    zero_shot = {} if to_label is None else {"zero_shot_images": len(labels)}
+    if zero_shot:
+        zero_shot["zero_shot_image_size"] = size
+    by_range = {
+        value_range: _naming(answers, labels, to_label) for value_range, answers in named.items()
+    }
+    return {**zero_shot, **by_range}
 
 
-def _naming(answers: ImageNetPredictions, labels: NDArray[np.int64]) -> Metrics:
+def _naming(
+    answers: ImageNetPredictions, labels: NDArray[np.int64], to_label: NDArray[np.int64] | None
+) -> Metrics:
     classes = answers.test.argmax(axis=1)
-    right = int((imagenet.to_fashion(classes) == labels).sum())
     commonest, share = next(iter(imagenet.shares(classes).items()))
     metrics: Metrics = {"commonest_class": commonest, "commonest_share": share}
-    metrics |= share_metrics("zero_shot_accuracy", right, len(labels))
+    if to_label is not None:
+        right = int((to_label[classes] == labels).sum())
+        metrics |= share_metrics("zero_shot_accuracy", right, len(labels))
+    if answers.example is None:
+        return metrics
     for rank, (name, probability) in enumerate(imagenet.top(answers.example, TOP)[0], 1):
         metrics[f"train_image_6_top{rank}_class"] = name
         metrics[f"train_image_6_top{rank}_probability"] = probability
@@ -117,13 +137,16 @@ PREDICTION_COLUMNS = ("value_range", "test_image", "label", "rank", "imagenet_cl
 
 
 def prediction_rows(
-    value_range: str, answers: ImageNetPredictions, images: Images
+    value_range: str, answers: ImageNetPredictions, images: Images, names: Sequence[str]
 ) -> Iterator[tuple[str, int, str, int, str, float]]:
-    """Yield rows of `PREDICTION_COLUMNS`: the `TOP` likeliest classes of each test image."""
+    """Yield rows of `PREDICTION_COLUMNS`: the `TOP` likeliest classes of each test image.
+
+    `names` are the names of the images' own classes.
+    """
     best = imagenet.top(answers.test, TOP)
     for position, label, classes in zip(images.positions, images.labels, best, strict=True):
         for rank, (name, probability) in enumerate(classes, 1):
-            row = (int(position), CLASS_NAMES[label], rank, name, round(probability, 4))
+            row = (int(position), names[label], rank, name, round(probability, 4))
             yield (value_range, *row)
 
 

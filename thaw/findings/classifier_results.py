@@ -1,14 +1,13 @@
 """The files that a training stage writes: the model, its metrics and its tables."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from thaw.config.stages import FineTuneConfig, TrainFrozenConfig
-from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.splits import TEST_EXAMPLE, TRAIN_EXAMPLE
-from thaw.findings import evaluation
+from thaw.data.dataset import EXAMPLES, Dataset, read_dataset
+from thaw.findings import evaluation, scores
 from thaw.findings.evaluation import Metrics
 from thaw.network.classifier import describe, save_classifier
 from thaw.network.predictions import Predictions
@@ -23,18 +22,20 @@ PREDICTION_COLUMNS = ("seed", "image", "actual", "predicted", "confidence")
 `confidence` is the probability of the predicted class."""
 CONFIDENCE_DIGITS = 6
 """The decimal places of `confidence`."""
-EXAMPLE_NAMES = (f"train_image_{TRAIN_EXAMPLE}", f"test_image_{TEST_EXAMPLE}")
 
 
-def classifier_metrics(result: TrainingResult) -> Metrics:
+def classifier_metrics(result: TrainingResult, dataset: Dataset) -> Metrics:
     """Return the metrics of one training run, as `metrics/{mode}.json` holds them."""
+    examples = {}
+    if dataset.examples:
+        examples = evaluation.example_metrics(result.predictions[EXAMPLES], dataset)
     total = result.model.count_params()
     # Keras has no call that counts the trainable parameters alone.
     trainable = sum(math.prod(weight.shape) for weight in result.model.trainable_weights)
     epochs = result.head_warmup_epochs + result.history.epochs
     return (
         evaluation.classifier_metrics(result.predictions)
-        | evaluation.example_metrics(result.predictions["examples"], EXAMPLE_NAMES)
+        | examples
         | {
             "parameters": total,
             "parameters_trainable": trainable,
@@ -77,13 +78,23 @@ def write_results(
         # Each model is large and only the first is saved, so the others are dropped at once.
         every.append(replace(result, model=every[0].model) if every else result)
     first = every[0]
+    dataset = read_dataset(root / paths.IMAGES)
     with atomic_folder(root / paths.RESULTS / mode) as folder:
         first.history.write(folder / "history.csv")
-        rows = (row for one in every for row in _rows(one.seed, one.predictions["test"]))
+        rows = (
+            row
+            for one in every
+            for row in _rows(one.seed, one.predictions["test"], dataset.classes)
+        )
         write_csv(folder / "predictions.csv", PREDICTION_COLUMNS, rows)
-    description = describe(config.image_size, config.value_range, config.head, first.source.name)
+        test = first.predictions["test"]
+        by_class = scores.class_metrics(test.labels, test.predicted, dataset.classes)
+        write_csv(folder / "classes.csv", scores.CLASS_COLUMNS, by_class)
+    description = describe(
+        dataset, config.image_size, config.value_range, config.head, first.source.name
+    )
     save_classifier(root / paths.MODELS / mode, uncompiled(first.model), description)
-    metrics = classifier_metrics(first) | evaluation.seed_metrics(
+    metrics = classifier_metrics(first, dataset) | evaluation.seed_metrics(
         [one.predictions for one in every]
     )
     write_json(root / paths.METRICS / f"{mode}.json", metrics)
@@ -97,9 +108,11 @@ def write_results(
     )
 
 
-def _rows(seed: int, test: Predictions) -> Iterator[tuple[int, int, str, str, float]]:
+def _rows(
+    seed: int, test: Predictions, classes: Sequence[str]
+) -> Iterator[tuple[int, int, str, str, float]]:
     """Yield a row of `PREDICTION_COLUMNS` for each image."""
     rows = zip(test.labels, test.predicted, test.probabilities.max(axis=1), strict=True)
     for image, (actual, predicted, confidence) in enumerate(rows):
-        names = CLASS_NAMES[actual], CLASS_NAMES[predicted]
+        names = classes[actual], classes[predicted]
         yield (seed, image, *names, round(float(confidence), CONFIDENCE_DIGITS))

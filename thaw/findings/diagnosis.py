@@ -10,6 +10,7 @@ from keras import ops
 
 from thaw.config.fields import BACKBONE_LAYERS, FROZEN_BATCH_NORMS, VALUE_RANGES
 from thaw.config.stages import DiagnoseConfig
+from thaw.data.dataset import read_dataset
 from thaw.data.image_store import Images, open_images
 from thaw.findings.cells import CellRow, nested, statistics_in_words
 from thaw.findings.shifts import statistics_shift
@@ -123,12 +124,16 @@ def cells(frozen: Sequence[int], steps: int) -> Iterator[Cell]:
 def diagnose(root: Path, config: DiagnoseConfig) -> tuple[list[CellResult], dict[str, Any]]:
     """Train a classifier with the notebooks' head in each cell.
 
+    The notebooks used Fashion-MNIST. For another dataset there is no cell and no metric.
+
     Returns:
         The cells' results, and the metrics. The metrics hold the set-up, each cell's row, and for
         each value range the standard deviation of what `preprocess_input` returns, in levels of
         0..255.
 
     """
+    if not read_dataset(root / paths.IMAGES).fashion_mnist:
+        return [], {}
     set_up(config.threads)
     settings = config.diagnose
     base = weights.resnet50(config.image_size, top=False)
@@ -136,14 +141,14 @@ def diagnose(root: Path, config: DiagnoseConfig) -> tuple[list[CellResult], dict
     train, validation = _sample(root, config)
     results = []
     # The last batch of an epoch may be short, so the number of steps is rounded up.
-    for cell in cells(frozen, steps=-(-settings.images // settings.batch_size)):
+    for cell in cells(frozen, steps=-(-len(train) // settings.batch_size)):
         statistics = statistics_in_words(cell.statistics)
         print(f"cell: {cell.freeze} layers frozen, {cell.value_range} input, {statistics}")
         results.append(_fit_cell(root, config, train, validation, cell))
     return results, {
         "weights": weights.load_source(root / paths.WEIGHTS).name,
-        "train_images": settings.images,
-        "validation_images": settings.validation_images,
+        "train_images": len(train),
+        "validation_images": len(validation),
         "epochs": settings.epochs,
         "cells": nested(result.row for result in results),
         **{name: {"input_deviation": _deviation(train, name)} for name in VALUE_RANGES},
@@ -180,7 +185,8 @@ def _fit_cell(
     weights.load(root / paths.WEIGHTS, base)
     backbone.freeze_first(base, cell.freeze)
     backbone.set_batch_norm_momentum(base, cell.momentum)
-    head = build_head(settings.head, config.seed)
+    classes = len(read_dataset(root / paths.IMAGES).classes)
+    head = build_head(settings.head, classes, config.seed)
     if cell.freeze == BACKBONE_LAYERS and cell.frozen_batch_norm == "inference":
         # Nothing in the base changes during training, so each image passes through it only once.
         model = head

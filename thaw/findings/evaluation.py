@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from thaw.data.fashion_mnist import CLASS_NAMES
+from thaw.data.dataset import Dataset
 from thaw.findings import scores
 from thaw.network.predictions import Predictions
 
@@ -57,16 +57,17 @@ def seed_metrics(runs: Sequence[Mapping[str, Predictions]]) -> Metrics:
     return metrics
 
 
-def example_metrics(examples: Predictions, names: tuple[str, ...]) -> Metrics:
+def example_metrics(examples: Predictions, dataset: Dataset) -> Metrics:
     """Return the predicted label of single images, and its probability.
 
     Args:
-        examples: the predictions, one for each name.
-        names: the images' names in the metrics, such as `train_image_6`.
+        examples: the predictions, one for each of `dataset.examples`.
+        dataset: names the images in the metrics, such as `train_image_6`, and the classes.
 
     """
     metrics: Metrics = {}
-    for name, label, row in zip(names, examples.predicted, examples.probabilities, strict=True):
-        metrics[f"{name}_label"] = CLASS_NAMES[label]
+    rows = zip(dataset.examples, examples.predicted, examples.probabilities, strict=True)
+    for name, label, row in rows:
+        metrics[f"{name}_label"] = dataset.classes[label]
         metrics[f"{name}_probability"] = float(row[label])
     return metrics

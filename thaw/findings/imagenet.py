@@ -14,7 +14,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.data.fashion_mnist import CLASS_NAMES
+from thaw.data.dataset import Dataset
 
 CLASSES = 1000
 TO_FASHION = {
@@ -58,9 +58,12 @@ def class_names() -> tuple[str, ...]:
 
     Names are not unique: 134 and 517 are both called crane, 638 and 639 are both called maillot.
     """
+    return tuple(row["name"] for row in _rows())
+
+
+def _rows() -> list[dict[str, str]]:
     table = resources.files("thaw.findings") / "imagenet_classes.csv"
-    rows = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
-    return tuple(row["name"] for row in rows)
+    return list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
 
 
 def top(probabilities: NDArray[np.float32], count: int = 3) -> list[list[tuple[str, float]]]:
@@ -83,12 +86,33 @@ def top(probabilities: NDArray[np.float32], count: int = 3) -> list[list[tuple[s
     ]
 
 
-def to_fashion(classes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Map ImageNet class numbers, (n,), to Fashion-MNIST labels; -1 if `TO_FASHION` has none."""
-    table = [
-        CLASS_NAMES.index(TO_FASHION[name]) if name in TO_FASHION else -1 for name in class_names()
-    ]
-    return np.array(table)[classes]
+@lru_cache
+def wordnet_ids() -> tuple[str, ...]:
+    """Return the 1000 WordNet ids in order of class number, such as `n02504458` at 386."""
+    return tuple(row["wnid"] for row in _rows())
+
+
+def labels_of(dataset: Dataset) -> NDArray[np.int64] | None:
+    """Return the dataset's label for each ImageNet class, (1000,) int64; -1 where it has none.
+
+    Fashion-MNIST's classes correspond as in `TO_FASHION`. Those of another dataset correspond if
+    each is called by ImageNet's name or WordNet id; capitals, spaces and hyphens do not matter. If
+    one is not, there is no mapping: a class that ResNet50 cannot name would count as its mistake.
+    """
+    if dataset.fashion_mnist:
+        named = [TO_FASHION.get(name) for name in class_names()]
+        labels = [-1 if name is None else dataset.classes.index(name) for name in named]
+        return np.array(labels)
+    wanted = {_plain(name): label for label, name in enumerate(dataset.classes)}
+    both = list(zip(map(_plain, class_names()), wordnet_ids(), strict=True))
+    known = {name for names in both for name in names}
+    if len(wanted) < len(dataset.classes) or wanted.keys() - known:
+        return None
+    return np.array([wanted.get(name, wanted.get(wordnet_id, -1)) for name, wordnet_id in both])
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace(" ", "_").replace("-", "_")
 
 
 def shares(classes: NDArray[np.int64]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from thaw import __version__
 from thaw.config.params import Head
-from thaw.data.fashion_mnist import CLASS_NAMES
+from thaw.data.dataset import Dataset
 from thaw.network import weights
 from thaw.network.backbone import image_model
 from thaw.network.heads import build_head
@@ -35,20 +35,28 @@ class Description(BaseModel):
     value_range: str
     """0-255, or 0-1 for the notebooks' mistake. Either way the model takes images in 0..255."""
     head: Head
+    dataset: str
+    """The name of the dataset that the model was trained on."""
+    gray: bool
+    """Whether every image of that dataset is gray. A picture in colour is then made gray first."""
     classes: tuple[str, ...]
     """The names of the classes, in the order of the probabilities."""
     weights: str
     """Where the backbone's weights came from before training."""
 
 
-def describe(image_size: int, value_range: str, head: Head, weights: str) -> Description:
+def describe(
+    dataset: Dataset, image_size: int, value_range: str, head: Head, weights: str
+) -> Description:
     """Return the description of a model that this version of thaw trained."""
     return Description(
         thaw_version=__version__,
         image_size=image_size,
         value_range=value_range,
         head=head,
-        classes=CLASS_NAMES,
+        dataset=dataset.name,
+        gray=dataset.gray,
+        classes=dataset.classes,
         weights=weights,
     )
 
@@ -68,13 +76,14 @@ def save_classifier(folder: Path, model: keras.Model, description: Description) 
         (scratch / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def read_description(folder: Path) -> Description:
+def read_description(folder: Path | str) -> Description:
     """Return the content of a classifier's model.json.
 
     Raises:
         ThawError: the file is missing, damaged, or from an incompatible version of thaw.
 
     """
+    folder = Path(folder)
     path = folder / DESCRIPTION_FILE
     try:
         return Description.model_validate_json(check_input(path).read_bytes())
@@ -85,10 +94,10 @@ def read_description(folder: Path) -> Description:
 def load_classifier(folder: Path | str) -> keras.Model:
     """Return the classifier in a folder such as data/models/partial.
 
-    It takes images (n, side, side, 3) uint8 with white clothes on black, as in Fashion-MNIST;
-    `image_size` in model.json is their side. It returns probabilities (n, classes) float32, in the
-    order of `classes` in model.json. It can be loaded in any program: the caller's global Keras
-    settings (dtype policy, data format) have no effect on it.
+    It takes images (n, side, side, 3) uint8 like those that it was trained on (for Fashion-MNIST:
+    white clothes on black); `image_size` in model.json is their side. It returns probabilities (n,
+    classes) float32, in the order of `classes` in model.json. It can be loaded in any program: the
+    caller's global Keras settings (dtype policy, data format) have no effect on it.
 
     Raises:
         ThawError: the folder does not hold a classifier that thaw saved.
@@ -99,7 +108,9 @@ def load_classifier(folder: Path | str) -> keras.Model:
     # Layers take these settings when they are made, so only the building needs them.
     with plain_keras():
         network = weights.resnet50(description.image_size, top=False)
-        head = build_head(description.head, seed=0)  # any seed: the file replaces the weights
+        head = build_head(
+            description.head, len(description.classes), seed=0
+        )  # any seed: the file replaces the weights
         model = image_model(network, description.image_size, description.value_range, head)
     try:
         model.load_weights(check_input(folder / WEIGHTS_FILE))

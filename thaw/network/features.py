@@ -75,8 +75,10 @@ def checked(batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float
         )
 
 
-def load_features(path: Path, split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return a split's features (n, 2048) float32 and labels (n,) int64.
+def load_features(
+    path: Path, split: str, classes: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return a split's features (n, 2048) float32 and labels (n,) int64, below `classes`.
 
     Raises:
         ThawError: the file is missing or damaged, or `write_features` did not write it.
@@ -89,5 +91,5 @@ def load_features(path: Path, split: str) -> tuple[NDArray[np.float32], NDArray[
             stored.read_direct(features)  # straight into aligned memory, without a second copy
     except DAMAGED_HDF5 as error:
         raise ThawError(f"{path} cannot be read: {error}. {remedy()}") from error
-    check_labels(path, labels, len(features))
+    check_labels(path, labels, len(features), classes)
     return features, labels

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 
-from thaw.config.fields import CLASSES
 from thaw.config.params import Head
 from thaw.network import faster
 
@@ -11,19 +10,20 @@ FEATURES = 2048
 """Channels of ResNet50's last feature map."""
 
 
-def build_head(head: Head, seed: int, *, fast: bool = False) -> keras.Model:
+def build_head(head: Head, classes: int, seed: int, *, fast: bool = False) -> keras.Model:
     """Build the classifier: (Dropout, Dense, ReLU) for each of `head.units`, then a softmax.
 
     The notebooks used Dropout(0.7), Dense(128, L2 0.01 on kernel and bias), ReLU, Dense(10).
 
     Args:
         head: the sizes of the layers, the dropout rate and the L2 penalty.
+        classes: how many classes the softmax has.
         seed: of the initial kernels and the dropout. The state of global generators has no effect.
         fast: use the dropout of `thaw.network.faster`. It is worth it where only the head is
             trained, in many short steps.
 
     Returns:
-        A model from features (n, 2048) float32 to probabilities (n, 10) float32.
+        A model from features (n, 2048) float32 to probabilities (n, classes) float32.
 
     """
     dropout = faster.Dropout if fast else keras.layers.Dropout
@@ -44,7 +44,7 @@ def build_head(head: Head, seed: int, *, fast: bool = False) -> keras.Model:
         ]
     layers.append(
         keras.layers.Dense(
-            CLASSES,
+            classes,
             activation="softmax",
             kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
             dtype="float32",  # under mixed precision too: half precision rounds small values to 0

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.support.errors import ThawError
 
 
@@ -14,8 +13,8 @@ class Predictions:
     """A classifier's predictions on one split.
 
     Attributes:
-        labels: (n,) int64, the true classes, 0 to 9.
-        probabilities: (n, 10) float32; each row sums to 1.
+        labels: (n,) int64, the true classes, from 0.
+        probabilities: (n, classes) float32; each row sums to 1.
 
     """
 
@@ -26,12 +25,15 @@ class Predictions:
         """Check the shape and the values of the probabilities.
 
         Raises:
-            ThawError: they are not finite, or their shape is not (number of labels, 10).
+            ThawError: they are not finite, or there is no row for each label or no column for
+                each class.
 
         """
-        if self.probabilities.shape != (len(self.labels), len(CLASS_NAMES)):
+        images, classes = self.probabilities.shape
+        least = 1 + self.labels.max(initial=0)
+        if images != len(self.labels) or classes < least:
             raise ThawError(
-                f"predictions must be {(len(self.labels), len(CLASS_NAMES))}. "
+                f"predictions must be {len(self.labels)} rows of at least {least} classes. "
                 f"Received: {self.probabilities.shape}"
             )
         if not np.isfinite(self.probabilities).all():

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-RAW = Path("data/raw")
+FASHION_MNIST = Path("data/fashion-mnist")
 """Fashion-MNIST's four IDX files."""
 IMAGES = Path("data/images")
-"""The split, as RGB images."""
+"""The split, as RGB images, and dataset.json."""
 WEIGHTS = Path("data/weights")
 """ResNet50's weights and a note of their source."""
 FEATURES = Path("data/features/features.h5")

@@ -9,8 +9,8 @@ import keras
 
 from thaw.config.fields import BACKBONE_LAYERS
 from thaw.config.stages import FineTuneConfig
+from thaw.data.dataset import read_dataset
 from thaw.data.image_store import Images, open_images
-from thaw.data.splits import SPLITS
 from thaw.network import backbone, weights
 from thaw.network.heads import build_head
 from thaw.network.inference import batch_size, predict
@@ -24,7 +24,7 @@ from thaw.training.augmentation import augmentation
 from thaw.training.batches import ArrayBatches, Batches
 from thaw.training.checkpoint import Checkpoint, open_checkpoint
 from thaw.training.costs import cost
-from thaw.training.fitting import fit, warm_up_head
+from thaw.training.fitting import class_weights, fit, warm_up_head
 from thaw.training.history import History
 from thaw.training.optimizers import build_optimizer
 from thaw.training.result import TrainingResult
@@ -98,7 +98,8 @@ def fine_tune(root: Path, config: FineTuneConfig) -> TrainingResult:
 
 def _open_splits(root: Path, config: FineTuneConfig) -> Splits:
     folder = root / paths.IMAGES
-    images = {split: open_images(folder, config.image_size, split) for split in SPLITS}
+    splits = read_dataset(folder).splits
+    images = {split: open_images(folder, config.image_size, split) for split in splits}
     return images | {"train": images["train"].sample(config.training.images, config.seed)}
 
 
@@ -114,7 +115,8 @@ def _build(root: Path, config: FineTuneConfig, train: Images) -> _Network:
     steps = accumulation_steps(batch, config.image_size, limit, config.precision)
     # The momentum in params.yaml is for a whole batch, but every micro-batch moves the statistics.
     backbone.set_batch_norm_momentum(base, config.training.batch_norm_momentum ** (1 / steps))
-    return _Network(base, build_head(config.head, config.seed), source, frozen, batch, steps)
+    head = build_head(config.head, len(read_dataset(root / paths.IMAGES).classes), config.seed)
+    return _Network(base, head, source, frozen, batch, steps)
 
 
 def _warm_up(config: FineTuneConfig, network: _Network, train: Images) -> int:
@@ -171,7 +173,7 @@ def _fit(
         images["train"].labels,
         network.batch_size,
         config.seed,
-        augmentation(training.augment),
+        augmentation(training.augment, images["train"].gray),
         network.accumulation_steps,
     )
     validation = Batches(
@@ -188,4 +190,5 @@ def _fit(
         training.patience,
         build_optimizer(training, train.steps, network.accumulation_steps),
         training.label_smoothing,
+        class_weight=class_weights(images["train"].labels, config.class_weight),
     )

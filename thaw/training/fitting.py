@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.class_weight import compute_class_weight
 
-from thaw.config.fields import CLASSES
 from thaw.config.params import Fit, HeadWarmup
 from thaw.network import faster
 from thaw.support.errors import ThawError
@@ -93,6 +94,7 @@ def fit(
     optimizer: keras.optimizers.Optimizer | None = None,
     label_smoothing: float = 0.0,
     steps_per_execution: int = 1,
+    class_weight: dict[int, float] | None = None,
 ) -> History:
     """Fit `model` on the cross-entropy, and leave it with the weights of its best epoch.
 
@@ -101,7 +103,7 @@ def fit(
     interruption. If the checkpoint is damaged, the training starts over.
 
     Args:
-        model: from inputs to probabilities (n, 10).
+        model: from inputs to probabilities (n, classes).
         train: the batches to fit on.
         validation: the batches that decide which epoch is best.
         training: the number of epochs and the learning rate.
@@ -110,6 +112,7 @@ def fit(
         optimizer: the default is Adam at `training.learning_rate`.
         label_smoothing: see `cross_entropy`.
         steps_per_execution: see `keras.Model.compile`; `HEAD_STEPS` for a head.
+        class_weight: see `keras.Model.fit` and `class_weights`.
 
     Returns:
         The loss (nats, penalties included) and accuracy of each epoch: on train, averaged while
@@ -136,6 +139,7 @@ def fit(
                     _SeedEachEpoch(train),
                     _SaveEachEpoch(training, patience, history, checkpoint),
                 ],
+                class_weight=class_weight,
                 shuffle=False,  # Batches shuffles
                 verbose=_verbosity(),
             )
@@ -172,21 +176,36 @@ def warm_up_head(head: keras.Model, features: Batches, start: HeadWarmup) -> flo
     return loss
 
 
+def class_weights(labels: NDArray[np.int64], class_weight: str) -> dict[int, float] | None:
+    """Return the weight of each class in the loss, for `keras.Model.fit`; None if all are equal.
+
+    Args:
+        labels: (n,) int64, of the training images.
+        class_weight: `none`, or `balanced`: n / (classes * images of the class), so that each class
+            counts as much as every other (King & Zeng 2001; scikit-learn's formula).
+
+    """
+    if class_weight == "none":
+        return None
+    classes = np.unique(labels)
+    weights = compute_class_weight("balanced", classes=classes, y=labels)
+    return dict(zip(classes.tolist(), weights.tolist(), strict=True))
+
+
 Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
 
 
 def cross_entropy(label_smoothing: float) -> str | Loss:
-    """Return the loss of labels (n,) and probabilities (n, 10), in nats.
+    """Return the loss of labels (n,) and probabilities (n, classes), in nats.
 
-    With smoothing (Szegedy et al. 2016), the target probability of the true class is 1 - 0.9
-    `label_smoothing`, and that of each other class 0.1 `label_smoothing`. Keras can smooth only
-    one-hot labels.
+    With smoothing (Szegedy et al. 2016), `label_smoothing` of the target probability is spread
+    evenly over all classes, the true one included. Keras can smooth only one-hot labels.
     """
     if not label_smoothing:
         return "sparse_categorical_crossentropy"
 
     def smoothed(labels: keras.KerasTensor, probabilities: keras.KerasTensor) -> keras.KerasTensor:
-        right = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), CLASSES)
+        right = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), probabilities.shape[-1])
         return keras.losses.categorical_crossentropy(
             right, probabilities, label_smoothing=label_smoothing
         )

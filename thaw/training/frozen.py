@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from thaw.config.fields import BACKBONE_LAYERS
 from thaw.config.stages import TrainFrozenConfig
-from thaw.data.splits import SPLITS, stratified
+from thaw.data.dataset import Dataset, read_dataset
+from thaw.data.splits import stratified
 from thaw.network import backbone, weights
 from thaw.network.features import load_features
 from thaw.network.heads import build_head
@@ -17,7 +18,7 @@ from thaw.support import paths
 from thaw.training.batches import ArrayBatches
 from thaw.training.checkpoint import open_checkpoint, uncompiled
 from thaw.training.costs import cost
-from thaw.training.fitting import HEAD_STEPS, fit
+from thaw.training.fitting import HEAD_STEPS, class_weights, fit
 from thaw.training.result import TrainingResult
 
 BATCH = 256
@@ -41,11 +42,13 @@ def train_frozen(root: Path, config: TrainFrozenConfig) -> TrainingResult:
 
     """
     training = config.train_frozen
-    features = _load(root, config)
+    dataset = read_dataset(root / paths.IMAGES)
+    features = _load(root, config, dataset)
     checkpoint = open_checkpoint(
         root, f"train-frozen-{config.seed}", config.dump(), [root / paths.FEATURES]
     )
-    fast_head = build_head(config.head, config.seed, fast=True)
+    classes = len(dataset.classes)
+    fast_head = build_head(config.head, classes, config.seed, fast=True)
     history = fit(
         uncompiled(fast_head),
         ArrayBatches(*features["train"], training.batch_size, config.seed),
@@ -54,9 +57,12 @@ def train_frozen(root: Path, config: TrainFrozenConfig) -> TrainingResult:
         checkpoint,
         training.patience,
         label_smoothing=training.label_smoothing,
+        class_weight=class_weights(features["train"][1], config.class_weight),
         steps_per_execution=HEAD_STEPS,
     )
-    head = build_head(config.head, config.seed)  # Keras' own layers, so that Keras can load it
+    head = build_head(
+        config.head, classes, config.seed
+    )  # Keras' own layers, so that Keras can load it
     head.set_weights(fast_head.get_weights())
     base = weights.resnet50(config.image_size, top=False)
     source = weights.load(root / paths.WEIGHTS, base)
@@ -74,9 +80,12 @@ def train_frozen(root: Path, config: TrainFrozenConfig) -> TrainingResult:
     )
 
 
-def _load(root: Path, config: TrainFrozenConfig) -> Features:
+def _load(root: Path, config: TrainFrozenConfig, dataset: Dataset) -> Features:
     """Return the features (n, 2048) float32 and labels (n,) int64 of each split."""
-    features = {split: load_features(root / paths.FEATURES, split) for split in SPLITS}
+    features = {
+        split: load_features(root / paths.FEATURES, split, len(dataset.classes))
+        for split in dataset.splits
+    }
     if count := config.train_frozen.images:  # 0 means all of them, and no copy
         values, labels = features["train"]
         chosen, _ = stratified(labels, count, config.seed)

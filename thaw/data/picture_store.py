@@ -1,0 +1,89 @@
+"""The pictures of a folder as HDF5 files, written while they are decoded.
+
+All pictures of a size share one array, in the order in which they were listed, because they are
+written before it is known which part each one is in. Each part then names its rows.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import h5py
+import hdf5plugin
+import numpy as np
+from numpy.typing import NDArray
+
+from thaw.data.decoding import resize
+from thaw.data.image_store import COMPRESSION, LARGE, SMALL, STORED_RGB
+from thaw.support.files import atomic_file, require_space
+
+_WRITTEN_TOGETHER = 64
+"""Pictures: HDF5 is slower for each one alone."""
+
+
+class PictureStore:
+    """Writes pictures, (224, 224, 3) uint8 each, at two sizes; see `open_store`."""
+
+    def __init__(self, files: Mapping[int, h5py.File]) -> None:
+        self.files = files
+        self.waiting: list[NDArray[np.uint8]] = []
+        for size, file in files.items():
+            file.create_dataset(
+                "images",
+                shape=(0, size, size),
+                maxshape=(None, size, size),
+                dtype=STORED_RGB,
+                chunks=(1, size, size),
+                shuffle=True,
+                **hdf5plugin.Zstd(clevel=COMPRESSION),
+            )
+
+    def keep(self, position: int, picture: NDArray[np.uint8]) -> None:
+        """Take the picture at `position`; positions come in order.
+
+        Raises:
+            OSError: there is too little space on the disk.
+
+        """
+        self.waiting.append(picture)
+        if len(self.waiting) == _WRITTEN_TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if not self.waiting:
+            return
+        pictures = np.stack(self.waiting)
+        self.waiting.clear()
+        for size, file in self.files.items():
+            images = file["images"]
+            written = len(images)
+            require_space(Path(file.filename).parent, pictures.nbytes)
+            images.resize(written + len(pictures), axis=0)
+            images[written:] = resize(pictures, size).view(STORED_RGB)[..., 0]
+
+    def write_parts(
+        self, parts: Mapping[str, NDArray[np.int64]], labels: NDArray[np.int64]
+    ) -> None:
+        """Write the positions and the labels of each part, after the last picture."""
+        self.flush()
+        for file in self.files.values():
+            for part, positions in parts.items():
+                group = file.create_group(part)
+                group["labels"] = labels[positions]
+                group["positions"] = positions
+
+
+@contextmanager
+def open_store(folder: Path) -> Iterator[PictureStore]:
+    """Yield a store whose files appear in `folder`, complete, once the block ends without an error.
+
+    Raises:
+        ThawError: something other than a file is where one has to go.
+
+    """
+    with ExitStack() as stack:
+        paths = {size: folder / f"rgb{size}.h5" for size in (SMALL, LARGE)}
+        scratch = {size: stack.enter_context(atomic_file(path)) for size, path in paths.items()}
+        files = {size: stack.enter_context(h5py.File(path, "w")) for size, path in scratch.items()}
+        yield PictureStore(files)

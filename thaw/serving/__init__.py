@@ -1,0 +1,1 @@
+"""What a trained classifier is good for: predictions for files, and exports."""
