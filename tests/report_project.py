@@ -1,21 +1,23 @@
 """A made-up project through its last stage but one: what the report is made of."""
 
-import re
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from conftest import ROOT, gray_images
+from numpy.typing import NDArray
 
 from thaw.config.params import Params
+from thaw.data.dataset import Dataset, write_dataset
 from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.image_store import SMALL, Images, open_images, write_images
+from thaw.data.image_store import LARGE, SMALL, open_images, write_images
 from thaw.data.splits import make_splits
 from thaw.findings.calibration import calibration_curve
-from thaw.findings.cells import LEVELS, CellRow, nested
-from thaw.findings.classifier_results import PREDICTION_COLUMNS
+from thaw.findings.cells import LEVELS, CellRow, ShiftRow, nested
 from thaw.findings.intervals import share_metrics
 from thaw.report import studies
 from thaw.report.contents import gather
@@ -35,25 +37,23 @@ def scores(accuracy: float, low: float, high: float) -> dict[str, float | int]:
     }
 
 
-def mode_metrics(trained: int, wrong: int) -> dict[str, float | int | str]:
+def mode_metrics(
+    trained: int, wrong: int, labels: NDArray[np.int64], dataset: Dataset
+) -> dict[str, float | int | str]:
     """Return a mode's metrics, of which the first `wrong` images' answers are wrong: `answers`."""
-    right = SURE - wrong
-    confidence = np.array([0.9 - image / 1000 for image in range(SURE)])
-    bins = calibration_curve(confidence, np.arange(SURE) >= wrong)
-    names = [re.sub(r"\W", "_", name.lower()) for name in CLASS_NAMES]
-    by_class = {
-        f"test_accuracy_{name}": 1 - sum(image % 10 == label for image in range(wrong)) / 10
-        for label, name in enumerate(names)
-    }
+    count = len(labels)
+    confidence = np.array([0.9 - image / 1000 for image in range(count)])
+    bins = calibration_curve(confidence, np.arange(count) >= wrong)
     return (
-        scores(*share_metrics("test_accuracy", right, SURE).values())
-        | by_class
+        scores(*share_metrics("test_accuracy", count - wrong, count).values())
+        | macro_metrics(labels, wrong, len(dataset.classes))
         | {
+            "test_images": count,
             "generalization_gap": 0.05,
             "train_accuracy": 0.8,
             "validation_accuracy": 0.75,
             "test_loss": 0.5,
-            "calibration_error": sum(n * abs(sure - share) for sure, share, n in bins) / SURE,
+            "calibration_error": sum(n * abs(sure - share) for sure, share, n in bins) / count,
             "parameters": trained + 100,
             "parameters_trainable": trained,
             "parameters_non_trainable": 100,
@@ -65,13 +65,27 @@ def mode_metrics(trained: int, wrong: int) -> dict[str, float | int | str]:
             "layers_frozen": 10,
             "seeds": 1,
             "weights": "random",
-            "train_image_6_label": "Sneaker",
-            "train_image_6_probability": 0.9,
         }
+        | {f"{name}_label": "Sneaker" for name in dataset.examples}
+        | {f"{name}_probability": 0.9 for name in dataset.examples}
     )
 
 
+def macro_metrics(labels: NDArray[np.int64], wrong: int, classes: int) -> dict[str, float]:
+    """Return macro recall and F1 of `answers`, from the counts of each class."""
+    actual = np.bincount(labels, minlength=classes)
+    right = np.bincount(labels[wrong:], minlength=classes)
+    predicted = right + np.bincount((labels[:wrong] + 1) % classes, minlength=classes)
+    there = actual > 0
+    recall = right[there] / actual[there]
+    return {
+        "test_macro_recall": float(recall.mean()),
+        "test_macro_f1": float((2 * right[there] / (actual + predicted)[there]).mean()),
+    }
+
+
 def baseline_metrics() -> dict[str, Any]:
+    """Return Fashion-MNIST's."""
     named: dict[str, float | str] = share_metrics("zero_shot_accuracy", 25, 50)  # type: ignore[assignment]
     for rank in (1, 2, 3):
         said = f"train_image_6_top{rank}"
@@ -98,29 +112,36 @@ CELLS = [
 ]
 SURE = 100
 """Test images; the first of them is wrong."""
+EXAMPLES = ("train_image_6", "test_image_0")
+ANSWERS = ("seed", "image", "actual", "predicted", "confidence")
 
 
 def make(root: Path, params: Params) -> Path:
     """Write a project's metrics and results to `root`, and the plots that are drawn from them."""
+    dataset = Dataset(
+        name="Fashion-MNIST",
+        folder="fashion-mnist",
+        fashion_mnist=True,
+        gray=True,
+        classes=CLASS_NAMES,
+        counts={"train": 50, "validation": 20, "test": SURE},
+        examples=EXAMPLES,
+    )
+    write_dataset(root / "data/images", dataset)
     asked = params.model_copy(
         update={"samples": params.samples.model_copy(update={"test": SURE, "train": 50})}
     )
     splits = make_splits(gray_images(80), gray_images(SURE, seed=1), asked.samples)
     write_images(root / "data/images/rgb32.h5", splits, SMALL)
     test = open_images(root / "data/images", SMALL, "test")
-    (root / "tools/study").mkdir(parents=True)
-    for name in ("params.yaml", "requirements.lock", "tools/study/published.csv"):
-        shutil.copy(ROOT / name, root / name)
+    folder = root / "data/results"
+    folder.mkdir(parents=True)
+    np.save(folder / "train_image_6.npy", np.zeros((64, 64, 3), np.uint8))
     diagnose = {
         **{"weights": "random", "train_images": 20, "validation_images": 20, "epochs": 2},
         **{"0-255": {"input_deviation": 75.0}, "0-1": {"input_deviation": 0.3}},
         "cells": nested(CELLS),
     }
-    metrics: dict[str, dict[str, Any]] = {"baseline": baseline_metrics(), "diagnose": diagnose}
-    metrics |= {mode: mode_metrics(1_000_000 + i, _wrong(i)) for i, mode in enumerate(MODES)}
-    for name, content in metrics.items():
-        write_json(root / f"metrics/{name}.json", content)
-    folder = root / "data/results"
     columns = [field.name for field in fields(CellRow)]
     write_csv(folder / "diagnose/cells.csv", columns, map(astuple, CELLS))
     write_csv(folder / "diagnose/history.csv", (*LEVELS, "epoch"), [])
@@ -130,18 +151,111 @@ def make(root: Path, params: Params) -> Path:
         for layer in ("bn1", "bn2")
     ]
     write_csv(folder / "diagnose/shifts.csv", (*LEVELS, "layer", "statistics_shift"), shifts)
+    metrics = {"baseline": baseline_metrics(), "diagnose": diagnose}
+    _write_results(root, dataset, test.labels, test.positions, metrics)
+    (folder / "train_image_6.npy").rename(folder / "baseline/train_image_6.npy")
+    return _drawn(root)
+
+
+def make_pictures(
+    root: Path,
+    sizes: Mapping[str, int],
+    files: Sequence[str] = (),
+    baseline: Mapping[str, Any] | None = None,
+    name: str = "pictures",
+) -> Path:
+    """Write a project on a folder of pictures, as `make` does.
+
+    Args:
+        root: where the project goes.
+        sizes: how many test pictures each class has.
+        files: the files of the first test pictures; by default made-up names.
+        baseline: more of the baseline's metrics.
+        name: the folder's name.
+
+    """
+    classes, images = tuple(sizes), root / "data/images"
+    labels = np.repeat(np.arange(len(classes)), list(sizes.values()))
+    counts = {"train": 50, "validation": 20, "test": len(labels)}
+    dataset = Dataset(
+        name=name,
+        folder=f"/home/me/{name}",
+        fashion_mnist=False,
+        gray=False,
+        classes=classes,
+        counts=counts,
+        examples=(),
+    )
+    write_dataset(images, dataset)
+    positions = np.arange(len(labels)) + 7  # of all pictures, those of train come first here
+    with h5py.File(images / f"rgb{LARGE}.h5", "w") as file:
+        file["test/labels"], file["test/positions"] = labels, positions
+        file.create_dataset("test/images", data=photographs(labels), chunks=(1, LARGE, LARGE, 3))
+    named = [*files, *(f"folder/picture {i}.jpg" for i in range(len(files), len(labels)))]
+    rows = [
+        ("test", position, classes[label], file)
+        for position, label, file in zip(positions, labels, named, strict=True)
+    ]
+    rows.append(("train", 7, classes[0], "of another part.jpg"))
+    write_csv(images / "files.csv", ("split", "position", "class", "file"), rows)
+    about = {
+        "chance_accuracy": max(sizes.values()) / len(labels),
+        "weights": "random",
+        "has_1000_class_top": True,
+        "linear_pixels_train_images": 1_000,
+        "linear_pixels_test_images": len(labels),
+        **share_metrics("linear_pixels_accuracy", len(labels) // 2, len(labels)),
+        **{key: {"commonest_class": "clog", "commonest_share": 0.3} for key in ("0-255", "0-1")},
+        **(baseline or {}),
+    }
+    for name, row in (("cells", CellRow), ("shifts", ShiftRow)):
+        header = [field.name for field in fields(row)]
+        write_csv(root / f"data/results/diagnose/{name}.csv", header, [])
+    _write_results(root, dataset, labels, positions, {"baseline": about, "diagnose": {}})
+    return _drawn(root)
+
+
+def photographs(labels: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return pictures, (n, 224, 224, 3) uint8: slopes of colour, by the label."""
+    slope = np.linspace(0, 1, LARGE)
+    steep = 1 + labels[:, None, None] % 7
+    red = np.broadcast_to(slope[None, :, None] ** steep, (len(labels), LARGE, LARGE))
+    green = np.broadcast_to(slope[None, None, :] ** steep, red.shape)
+    blue = np.broadcast_to((labels[:, None, None] % 3) / 2, red.shape)
+    return (255 * np.stack([red, green, blue], axis=-1)).astype(np.uint8)
+
+
+def _write_results(
+    root: Path,
+    dataset: Dataset,
+    labels: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    metrics: dict[str, dict[str, Any]],
+) -> None:
+    """Write what the stages write for every dataset."""
+    (root / "tools/study").mkdir(parents=True)
+    for name in ("params.yaml", "requirements.lock", "tools/study/published.csv"):
+        shutil.copy(ROOT / name, root / name)
+    for i, mode in enumerate(MODES):
+        metrics[mode] = mode_metrics(1_000_000 + i, _wrong(i), labels, dataset)
+    for name, content in metrics.items():
+        write_json(root / f"metrics/{name}.json", content)
+    folder = root / "data/results"
     for i, mode in enumerate(MODES):
         curve = [(epoch, 1 / epoch, 0.5, 2 / epoch, 0.4) for epoch in (1, 2)]
         header = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
         write_csv(folder / mode / "history.csv", header, curve)
-        write_csv(folder / mode / "predictions.csv", PREDICTION_COLUMNS, answers(test, _wrong(i)))
+        rows = answers(labels, dataset.classes, _wrong(i))
+        write_csv(folder / mode / "predictions.csv", ANSWERS, rows)
     header = ("value_range", "test_image", "label", "rank", "imagenet_class", "probability")
-    named = [("0-255", position, "", 1, "clog", 0.3) for position in test.positions[:50]]
+    named = [("0-255", position, "", 1, "clog", 0.3) for position in positions[:50]]
     write_csv(folder / "baseline/predictions.csv", header, named)
     for value_range in ("0-255", "0-1"):
         shares = [("clog", 1.0)]
         write_csv(folder / f"baseline/top1_{value_range}.csv", ("imagenet_class", "share"), shares)
-    np.save(folder / "baseline/train_image_6.npy", np.zeros((64, 64, 3), np.uint8))
+
+
+def _drawn(root: Path) -> Path:
     (root / "plots").mkdir()
     draw(root, gather(root), root / "plots")
     return root
@@ -152,12 +266,14 @@ def _wrong(mode: int) -> int:
     return 10 * mode + 1
 
 
-def answers(test: Images, wrong: int) -> list[tuple[int, int, str, str, float]]:
+def answers(
+    labels: NDArray[np.int64], classes: Sequence[str], wrong: int
+) -> list[tuple[int, int, str, str, float]]:
     """Return predictions.csv's rows: the first `wrong` images are called the next class."""
     rows = []
-    for image, label in enumerate(test.labels):
-        said = CLASS_NAMES[(label + (image < wrong)) % 10]
-        rows.append((0, image, CLASS_NAMES[label], said, 0.9 - image / 1000))
+    for image, label in enumerate(labels):
+        said = classes[(label + (image < wrong)) % len(classes)]
+        rows.append((0, image, classes[label], said, 0.9 - image / 1000))
     return rows
 
 

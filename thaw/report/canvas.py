@@ -8,6 +8,7 @@ matplotlib before, `defaults` still resets its settings for each figure.
 
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,13 +28,29 @@ with chdir(Path(_LIBRARY.submodule_search_locations[0]) / "mpl-data"), without("
     from matplotlib import rc_context, rcParamsDefault
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
+    from matplotlib.ft2font import FT2Font
     from matplotlib.image import imsave
 
-__all__ = ["Axes", "Figure", "defaults", "new_figure", "save", "save_image", "style"]
+__all__ = [
+    "Axes",
+    "Figure",
+    "PowerNorm",
+    "defaults",
+    "has_glyphs",
+    "new_figure",
+    "save",
+    "save_image",
+    "style",
+]
 
 STYLE: dict[str, Any] = {
+    # The default names more families, which come in where the machine has them.
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 11,
+    # A name such as `$x$` is no formula.
+    "text.parse_math": False,
     "axes.titlesize": 11,
     "axes.grid": True,
     "grid.color": "#DDDDDD",
@@ -45,6 +62,8 @@ STYLE: dict[str, Any] = {
 }
 """The fonts are large enough to read at half size."""
 _PIXELS_PER_INCH = 100
+_FONT = Path(_LIBRARY.submodule_search_locations[0]) / "mpl-data/fonts/ttf/DejaVuSans.ttf"
+"""The font of `STYLE`, which comes with matplotlib."""
 
 
 @contextmanager
@@ -62,6 +81,16 @@ def style(*, grid: bool = True) -> Iterator[None]:
     """Draw with thaw's style, ignoring earlier settings."""
     with defaults(**STYLE | {"axes.grid": grid}):
         yield
+
+
+@cache
+def _characters() -> frozenset[int]:
+    return frozenset(FT2Font(str(_FONT)).get_charmap())
+
+
+def has_glyphs(text: str) -> bool:
+    """Whether the figures' font has a glyph for every character of `text`, and there are any."""
+    return bool(text) and _characters().issuperset(map(ord, text))
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:

@@ -6,7 +6,7 @@ from pathlib import Path
 from thaw.report.checks import check
 from thaw.report.provenance import provenance
 from thaw.report.results import Results, naming_damage, read
-from thaw.report.studies import Studies, read_studies
+from thaw.report.studies import NONE, Studies, read_studies
 from thaw.report.tables import Tables, tables
 from thaw.support import paths
 from thaw.support.errors import remedy
@@ -19,7 +19,7 @@ class Contents:
     Attributes:
         results: what the other stages wrote.
         tables: what is computed from the results.
-        studies: the tables of the studies.
+        studies: the tables of the studies, which are Fashion-MNIST's.
         provenance: names and values of everything that the numbers depend on.
 
     """
@@ -43,4 +43,5 @@ def gather(root: Path) -> Contents:
     with naming_damage("data/results or metrics/", remedy()):
         computed = tables(results)
     weights = results.metrics["baseline"]["weights"]
-    return Contents(results, computed, read_studies(root / paths.STUDY), provenance(root, weights))
+    studies = read_studies(root / paths.STUDY) if results.dataset.fashion_mnist else NONE
+    return Contents(results, computed, studies, provenance(root, weights, results.dataset))

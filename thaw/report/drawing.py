@@ -5,26 +5,29 @@ because a colour changed.
 """
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from thaw.config.fields import VALUE_RANGES
-from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.image_store import Images
 from thaw.findings.calibration import Bin
-from thaw.report import figures, studies, wording
+from thaw.report import class_figures, figures, studies, wording
 from thaw.report.contents import Contents
-from thaw.report.results import HISTORY, MODES, Results, TestPredictions, naming_damage
+from thaw.report.examples import Mistake, rows_by_position
+from thaw.report.naming import figure_names, figure_text
+from thaw.report.results import HISTORY, MODES, Results, naming_damage
 from thaw.report.studies import FullDataRow, Studies
-from thaw.report.tables import DIGITS, Difference, Mistake, Tables, rows_by_position
+from thaw.report.tables import DIGITS, Confusion, Difference, Tables
 from thaw.support import paths
 from thaw.support.errors import remedy
 from thaw.support.places import check_input
 from thaw.support.tables import write_csv
+
+LONGEST_IN_CAPTIONS = 18
+"""The most characters of a class name below an image."""
 
 
 def draw(root: Path, contents: Contents, plots: Path) -> None:
@@ -40,11 +43,12 @@ def draw(root: Path, contents: Contents, plots: Path) -> None:
     folder = root / paths.RESULTS
     with naming_damage("data/results or metrics/", remedy()):
         _draw_baseline(folder / "baseline", plots / "baseline", results)
-        _draw_diagnose(folder / "diagnose", plots / "diagnose", results)
+        if results.dataset.fashion_mnist:
+            _draw_diagnose(folder / "diagnose", plots / "diagnose", results)
         for mode in MODES:
             _copy(folder / mode, plots / mode, HISTORY)
             _draw_mode(plots / mode, mode, contents)
-        _draw_comparison(plots / "modes", tables)
+        _draw_comparison(plots / "modes", tables, results.dataset.classes)
     with naming_damage("tools/study", studies.REMEDY):
         _draw_studies(root / paths.STUDY / "results", plots / "study", contents.studies)
 
@@ -65,7 +69,7 @@ def _write_rows(path: Path, row: type, rows: Iterable[Any]) -> None:
 def _draw_baseline(source: Path, plots: Path, results: Results) -> None:
     metrics = results.metrics["baseline"]
     _copy(source, plots, *(f"top1_{value_range}.csv" for value_range in VALUE_RANGES))
-    ranges = VALUE_RANGES if metrics["has_1000_class_top"] else ()
+    ranges = VALUE_RANGES if results.has_zero_shot else ()
     references = {
         "chance": metrics["chance_accuracy"],
         "linear on pixels": metrics["linear_pixels_accuracy"],
@@ -73,6 +77,8 @@ def _draw_baseline(source: Path, plots: Path, results: Results) -> None:
     }
     path = plots / "references.png"
     figures.bars(path, references, "Before any retraining", "test accuracy")
+    if results.example is None:
+        return
     captions = [wording.imagenet_caption(metrics, name) for name in ranges] or ["training image 6"]
     pictures = [results.example] * len(captions)
     figures.captioned_images(plots / "train_image_6.png", pictures, captions, "Training image 6")
@@ -99,42 +105,65 @@ def _draw_mode(plots: Path, mode: str, contents: Contents) -> None:
     best_epoch = results.metrics[mode]["best_epoch"]
     path = plots / "history.png"
     figures.learning_curves(path, results.histories[mode], best_epoch, stage)
-    _draw_confusion(plots, stage, results.answers[mode])
+    _draw_confusion(plots, mode, contents)
     calibration = [
         (round(each.confidence, DIGITS), round(each.accuracy, DIGITS), each.images)
         for each in tables.calibration[mode]
     ]
     write_csv(plots / "calibration.csv", Bin._fields, calibration)
-    _draw_mistakes(plots, stage, tables.mistakes[mode], results.test)
+    _draw_mistakes(plots, mode, contents)
 
 
-def _draw_confusion(plots: Path, stage: str, answers: TestPredictions) -> None:
+def _draw_confusion(plots: Path, mode: str, contents: Contents) -> None:
+    answers, classes = contents.results.answers[mode], contents.results.dataset.classes
     actual, predicted = answers.actual, answers.predicted[0]
-    names = [(CLASS_NAMES[a], CLASS_NAMES[p]) for a, p in zip(actual, predicted, strict=True)]
+    names = [(classes[a], classes[p]) for a, p in zip(actual, predicted, strict=True)]
     write_csv(plots / "confusion.csv", ("actual", "predicted"), names)
     # np.add.at counts repeated pairs; `counts[actual, predicted] += 1` would count each pair once.
-    counts = np.zeros((len(CLASS_NAMES), len(CLASS_NAMES)), np.int64)
+    counts = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(counts, (actual, predicted), 1)
-    figures.confusion_matrix(plots / "confusion.png", counts, f"{stage}, test images")
+    title = f"{MODES[mode]}, test images"
+    class_figures.confusion_matrix(plots / "confusion.png", counts, figure_names(classes), title)
+    if mode in contents.tables.confusions:
+        _write_rows(plots / "confusions.csv", Confusion, contents.tables.confusions[mode])
 
 
-def _draw_mistakes(plots: Path, stage: str, mistakes: Sequence[Mistake], test: Images) -> None:
-    _write_rows(plots / "mistakes.csv", Mistake, mistakes)
-    row_of = rows_by_position(test)
+def _draw_mistakes(plots: Path, mode: str, contents: Contents) -> None:
+    results, mistakes = contents.results, contents.tables.mistakes[mode]
+    lines = [
+        (each.file or each.test_image, each.actual, each.predicted, each.confidence)
+        for each in mistakes
+    ]
+    column = "file" if results.files else "test_image"
+    write_csv(plots / "mistakes.csv", (column, "actual", "predicted", "confidence"), lines)
+    row_of = rows_by_position(results.test)
     rows = [row_of[each.test_image] for each in mistakes]
-    captions = [f"{each.actual}, says\n{each.predicted} {each.confidence:.3f}" for each in mistakes]
+    captions = list(_captions(mistakes, results.dataset.classes))
     # dvc.yaml lists this figure, so it has to exist even if the mode makes no mistake.
-    pictures = test.batch(np.array(rows)) if rows else np.zeros((1, 28, 28, 3), np.uint8)
-    title = f"{stage}: the mistakes that it is surest of"
+    pictures = results.test.batch(np.array(rows)) if rows else np.zeros((1, 28, 28, 3), np.uint8)
+    title = f"{MODES[mode]}: the mistakes that it is surest of"
     path = plots / "mistakes.png"
     figures.captioned_images(path, list(pictures), captions or ["no mistake"], title)
 
 
-def _draw_comparison(plots: Path, tables: Tables) -> None:
+def _captions(mistakes: Iterable[Mistake], classes: Sequence[str]) -> Iterator[str]:
+    """Yield what the figure says below each image."""
+    names = dict(zip(classes, figure_names(classes, LONGEST_IN_CAPTIONS), strict=True))
+    for each in mistakes:
+        said = f"{names[each.actual]}, says\n{names[each.predicted]} {each.confidence:.3f}"
+        if each.file:
+            name = PurePosixPath(each.file).name
+            said += "\n" + figure_text(name, f"test image {each.test_image}")
+        yield said
+
+
+def _draw_comparison(plots: Path, tables: Tables, names: Sequence[str]) -> None:
     """Write the figures and tables that compare the modes."""
     _write_rows(plots / "differences.csv", Difference, tables.differences)
+    if tables.macro_differences:
+        _write_rows(plots / "macro_differences.csv", Difference, tables.macro_differences)
     classes = {
-        MODES[mode]: {name: accuracies.get(name, 0.0) for name in CLASS_NAMES}
+        MODES[mode]: {name: accuracies.get(name, 0.0) for name in names}
         for mode, accuracies in tables.classes.items()
     }
     lines = [
@@ -143,15 +172,16 @@ def _draw_comparison(plots: Path, tables: Tables) -> None:
         for name, accuracy in accuracies.items()
     ]
     write_csv(plots / "classes.csv", ("mode", "class", "accuracy"), lines)
-    figures.classes(
-        plots / "classes.png", {stage: list(of.values()) for stage, of in classes.items()}
-    )
+    values = {stage: list(of.values()) for stage, of in classes.items()}
+    class_figures.classes(plots / "classes.png", values, figure_names(names))
     calibration = {MODES[mode]: bins for mode, bins in tables.calibration.items()}
     figures.calibration(plots / "calibration.png", calibration)
     seen = [
-        (row.test_image, row.actual, row.before, *row.after.values()) for row in tables.before_after
+        (row.file or row.test_image, row.actual, row.before, *row.after.values())
+        for row in tables.before_after
     ]
-    write_csv(plots / "before_after.csv", ("test_image", "actual", "before", *MODES), seen)
+    column = "file" if any(row.file for row in tables.before_after) else "test_image"
+    write_csv(plots / "before_after.csv", (column, "actual", "before", *MODES), seen)
 
 
 def _draw_studies(source: Path, plots: Path, measured: Studies) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.findings.calibration import Bin
 from thaw.report.canvas import Axes, new_figure, save, style
 from thaw.report.studies import CurvePoint
@@ -20,6 +19,9 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """Lines differ in their markers too, for prints in black and white."""
+
+PHOTOGRAPH = 200
+"""The side, in pixels, from which an image is larger than its place in a figure."""
 
 
 def label_last(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
@@ -51,48 +53,26 @@ def learning_curves(
     save(figure, path)
 
 
-@style(grid=False)
-def confusion_matrix(path: Path, counts: NDArray[np.int64], title: str) -> None:
-    """Draw the confusion matrix in % of each row.
-
-    Args:
-        path: of the PNG file.
-        counts: images by actual class (row) and predicted class (column), (10, 10).
-        title: of the figure.
-
-    """
-    figure = new_figure(6.6, 6.2, f"{title}, % of the actual class")
-    axes = figure.subplots()
-    # A class without test images would divide by 0.
-    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
-    axes.set(xlabel="predicted", ylabel="actual")
-    axes.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES, rotation=45, ha="right")
-    axes.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES)
-    for (row, column), value in np.ndenumerate(percent):
-        if counts[row, column]:
-            colour = "white" if value > 50 else "black"
-            text = f"{value:.0f}" if value >= 0.5 else "<1"
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
-    save(figure, path)
-
-
 @style()
 def captioned_images(
     path: Path, images: Sequence[NDArray[np.uint8]], captions: Sequence[str], title: str
 ) -> None:
-    """Draw RGB images, (side, side, 3) uint8, up to five in a row and each above its caption."""
+    """Draw RGB images, (side, side, 3) uint8, up to five in a row and each above its caption.
+
+    Images of Fashion-MNIST show their pixels; photographs, which are larger, are made smaller.
+    """
     columns = min(len(images), 5)
     rows = -(-len(images) // columns)  # rounded up
-    width = 3.2 if columns < 3 else 2.0
+    photographs = len(images[0]) >= PHOTOGRAPH
+    width = 3.2 if columns < 3 else 2.3 if photographs else 2.0
     lines = 1 + max(caption.count("\n") for caption in captions)
     figure = new_figure(width * columns, (width + 0.24 * lines) * rows + 0.5, title)
     cells = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axes in cells:
         axes.set_axis_off()
     for axes, image, caption in zip(cells, images, captions, strict=False):
-        axes.imshow(image, interpolation="nearest")
-        axes.set_title(caption, fontsize=10, y=-0.05, va="top")
+        axes.imshow(image, interpolation="hanning" if photographs else "nearest")
+        axes.set_title(caption, fontsize=9 if photographs else 10, y=-0.05, va="top")
     save(figure, path)
 
 
@@ -107,23 +87,6 @@ def bars(path: Path, values: Mapping[str, float], title: str, label: str) -> Non
     axes.invert_yaxis()
     # 12 % beyond the longest bar leaves room for its number. 1e-3 serves bars that are all 0.
     axes.set(xlabel=label, xlim=(0, 1.12 * max([*values.values(), 1e-3])))
-    save(figure, path)
-
-
-@style()
-def classes(path: Path, values: Mapping[str, Sequence[float]]) -> None:
-    """Draw each mode's accuracy in each class, with the easiest class on top."""
-    figure = new_figure(8, 4.6, "Test accuracy by class")
-    axes = figure.subplots()
-    order = np.argsort([np.mean(of) for of in zip(*values.values(), strict=True)], kind="stable")
-    for (mode, of), colour, marker in zip(values.items(), COLOURS, MARKERS, strict=False):
-        places = np.arange(len(order))
-        axes.plot(
-            np.asarray(of)[order], places, marker, color=colour, markersize=8, label=mode, alpha=0.9
-        )
-    axes.set_yticks(range(len(order)), [CLASS_NAMES[label] for label in order])
-    axes.set(xlabel="share of the class' test images that are named right", xlim=(None, 1.0))
-    figure.legend(loc="outside lower center", ncols=len(values))
     save(figure, path)
 
 
@@ -207,6 +170,7 @@ def thaw_curve(path: Path, points: Sequence[CurvePoint]) -> None:
                 label=stage,
             )
         axes.set(xlabel=label, xlim=(0, None))
+        axes.xaxis.label.set_parse_math(True)
     figure.axes[0].set_ylabel("test accuracy, 95 % interval")
     figure.axes[0].legend(title="freezing ends in", loc="lower right")
     save(figure, path)

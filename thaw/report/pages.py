@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from numpy.typing import NDArray
 
 from thaw.config.fields import VALUE_RANGES
-from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.data.image_store import Images
 from thaw.report import wording
 from thaw.report.canvas import save_image
 from thaw.report.contents import Contents
+from thaw.report.examples import BeforeAfter, rows_by_position
+from thaw.report.figures import PHOTOGRAPH
+from thaw.report.naming import legend
 from thaw.report.results import MODES, naming_damage
-from thaw.report.tables import BeforeAfter, rows_by_position
 from thaw.support.errors import ThawError, remedy
+
+BEFORE_AFTER = 50
+"""At most so many classes have their picture on the page."""
 
 
 def render(contents: Contents, plots: Path, template: str) -> str:
@@ -46,6 +51,7 @@ def render(contents: Contents, plots: Path, template: str) -> str:
         decimals=decimals,
         cell_name=wording.cell_name,
         seeds=wording.over_seeds,
+        markdown=markdown,
     )
     environment.globals.update(picture=lambda path: data_url(plots / path))
     with naming_damage("metrics/ or plots/", remedy()):
@@ -61,7 +67,11 @@ def context(contents: Contents) -> dict[str, Any]:
     results, tables, studies = contents.results, contents.tables, contents.studies
     baseline = results.metrics["baseline"]
     modes = {mode: results.metrics[mode] for mode in MODES}
+    shown = tables.before_after[:: -(-len(tables.before_after) // BEFORE_AFTER)]
     return {
+        "dataset": results.dataset,
+        "left_out": wording.left_out(results),
+        "imbalance": wording.imbalance(results.test.labels, tables),
         "notice": wording.notice(baseline["weights"]),
         "weights": baseline["weights"],
         "answer": wording.answer(modes, baseline, tables.differences),
@@ -73,8 +83,10 @@ def context(contents: Contents) -> dict[str, Any]:
         "modes": modes,
         "stages": MODES,
         "value_ranges": VALUE_RANGES,
-        "class_names": CLASS_NAMES,
-        "test_pictures": list(_pictures(results.test, tables.before_after)),
+        "class_names": results.dataset.classes,
+        "figure_names": legend(results.dataset.classes),
+        "before_after": shown,
+        "test_pictures": list(_pictures(results.test, shown)),
         "curve": studies.curve,
         "curve_made": wording.curve_made(studies.curve[0]) if studies.curve else "",
         "full_data": studies.full_data,
@@ -86,10 +98,19 @@ def _pictures(test: Images, shown: Sequence[BeforeAfter]) -> Iterator[str]:
     """Yield the test image of each line as a data URL."""
     row_of = rows_by_position(test)
     for line in shown:
-        image: NDArray[np.uint8] = test.batch(np.array([row_of[line.test_image]]))[0]
+        image = shrunk(test.batch(np.array([row_of[line.test_image]]))[0])
         file = io.BytesIO()
         save_image(file, image)
         yield _data_url(file.getvalue())
+
+
+def shrunk(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an RGB image, (side, side, 3), as it is or at half its side if that is over 200."""
+    if len(image) < PHOTOGRAPH:
+        return image
+    side = len(image) // 2
+    blocks = image[: 2 * side, : 2 * side].reshape(side, 2, side, 2, 3)
+    return blocks.mean(axis=(1, 3)).round().astype(np.uint8)
 
 
 def data_url(path: Path) -> str:
@@ -108,6 +129,11 @@ def data_url(path: Path) -> str:
 
 def _data_url(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def markdown(text: str) -> str:
+    """Return any text on one line and without meaning to Markdown, tables and formulas included."""
+    return re.sub(r"([\\`*_{}\[\]<>|#$~&!])", r"\\\1", " ".join(text.split()))
 
 
 def thousands(number: int | None) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.image_store import SMALL, Images, open_images
+from thaw.data.dataset import Dataset, read_dataset
+from thaw.data.image_store import LARGE, SMALL, Images, open_images
 from thaw.findings.cells import CellRow, ShiftRow
 from thaw.support import paths
 from thaw.support.errors import ThawError, remedy
@@ -25,6 +25,8 @@ MODES = {"frozen": "train-frozen", "partial": "train-partial", "full": "train-fu
 STAGES = {"baseline": "baseline", "diagnose": "diagnose", **MODES}
 """The stage that writes each file of metrics."""
 HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
+FILES = "files.csv"
+"""The pictures' files, in data/images. Fashion-MNIST has none."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class TestPredictions:
     The first row belongs to the saved model.
 
     Attributes:
-        actual: the images' classes, (images,) int64 in 0..9.
-        predicted: the predicted classes, (seeds, images) int64 in 0..9.
+        actual: the images' classes, (images,) int64.
+        predicted: the predicted classes, (seeds, images) int64.
         confidence: the probabilities of the predicted classes, (seeds, images) float64.
 
     """
@@ -55,26 +57,40 @@ class Results:
     """Everything except the models that the stages before the report wrote.
 
     Attributes:
-        test: the test images.
+        dataset: the name of the images, their classes and their counts.
+        test: the test images: Fashion-MNIST's at 32 px, others at 224 px.
+        files: the file of each test image by its position; empty for Fashion-MNIST.
         metrics: the metrics of each of `STAGES`, nested as in its JSON file.
         answers: the predictions for the test images, by mode.
         histories: the columns of each epoch, by mode.
-        cells: the rows of the diagnosis.
+        cells: the rows of the diagnosis; none, as of the shifts, except for Fashion-MNIST.
         shifts: the shifts of the diagnosis, by cell and within a cell in the network's order.
         named: the likeliest ImageNet class of each test image before any retraining, by the image's
             position in the test set. Empty if the weights have no 1000-class top.
-        example: training image 6, (size, size, 3) uint8.
+        example: training image 6 of Fashion-MNIST, (size, size, 3) uint8.
 
     """
 
+    dataset: Dataset
     test: Images
+    files: dict[int, str]
     metrics: dict[str, Metrics]
     answers: dict[str, TestPredictions]
     histories: dict[str, list[dict[str, float]]]
     cells: list[CellRow]
     shifts: list[ShiftRow]
     named: dict[int, str]
-    example: NDArray[np.uint8]
+    example: NDArray[np.uint8] | None
+
+    @property
+    def has_zero_shot(self) -> bool:
+        """Whether the test images were also classified without any retraining.
+
+        That takes weights with a 1000-class top, and class names that ImageNet has too.
+        """
+        baseline = self.metrics["baseline"]
+        named = self.dataset.fashion_mnist or "zero_shot_images" in baseline
+        return bool(baseline["has_1000_class_top"] and named)
 
 
 @contextmanager
@@ -102,18 +118,22 @@ def read(root: Path) -> Results:
         ThawError: a file is missing or cannot be read.
 
     """
-    folder = root / paths.RESULTS
-    test = open_images(root / paths.IMAGES, SMALL, "test")
+    folder, images = root / paths.RESULTS, root / paths.IMAGES
+    dataset = read_dataset(images)
+    # Photographs of 32 px say nothing to a reader, and larger ones of Fashion-MNIST no more.
+    test = open_images(images, SMALL if dataset.fashion_mnist else LARGE, "test")
     with naming_damage("data/results or metrics/", remedy()):
         return Results(
+            dataset,
             test,
+            {} if dataset.fashion_mnist else _read_files(images / FILES),
             {name: read_json(root / paths.METRICS / f"{name}.json") for name in STAGES},
-            {mode: read_answers(folder / mode / PREDICTIONS) for mode in MODES},
+            {mode: read_answers(folder / mode / PREDICTIONS, dataset.classes) for mode in MODES},
             {mode: _read_history(folder / mode / HISTORY) for mode in MODES},
             read_rows(folder / "diagnose/cells.csv", CellRow),
             read_rows(folder / "diagnose/shifts.csv", ShiftRow),
             _read_named(folder / "baseline" / PREDICTIONS),
-            _read_example(folder / "baseline/train_image_6.npy"),
+            _read_example(folder / "baseline/train_image_6.npy") if dataset.fashion_mnist else None,
         )
 
 
@@ -155,25 +175,29 @@ def to_rows(lines: Sequence[Mapping[str, str]], kind: type[Row], path: Path) -> 
         ) from None
 
 
-def read_answers(path: Path) -> TestPredictions:
+def read_answers(path: Path, classes: Sequence[str]) -> TestPredictions:
     """Return predictions.csv as arrays.
+
+    Args:
+        path: the file.
+        classes: the names of all classes, in the labels' order.
 
     Raises:
         ThawError: the file is missing or is not text.
-        KeyError: a column is missing.
-        ValueError: a class is unknown, the seeds do not have the same images, or a probability is
-            not in [0, 1].
+        KeyError: a column is missing, or a class is unknown.
+        ValueError: the seeds do not have the same images, or a probability is not in [0, 1].
 
     """
     rows = read_csv(path)
+    label_of = {name: label for label, name in enumerate(classes)}
     by_seed: dict[int, list[dict[str, str]]] = {}
     for row in rows:
         by_seed.setdefault(int(row["seed"]), []).append(row)
 
-    def classes(name: str) -> NDArray[np.int64]:
-        return np.array([[CLASS_NAMES.index(row[name]) for row in of] for of in by_seed.values()])
+    def labels(name: str) -> NDArray[np.int64]:
+        return np.array([[label_of[row[name]] for row in of] for of in by_seed.values()])
 
-    actual, predicted = classes("actual"), classes("predicted")
+    actual, predicted = labels("actual"), labels("predicted")
     if not rows or (actual != actual[0]).any():
         raise ValueError(f"{path}: every seed must have the same images in the same order")
     confidence = np.array([[float(row["confidence"]) for row in of] for of in by_seed.values()])
@@ -185,6 +209,12 @@ def read_answers(path: Path) -> TestPredictions:
 
 def _read_history(path: Path) -> list[dict[str, float]]:
     return [{name: float(value) for name, value in row.items()} for row in read_csv(path)]
+
+
+def _read_files(path: Path) -> dict[int, str]:
+    if not path.exists():
+        return {}
+    return {int(row["position"]): row["file"] for row in read_csv(path) if row["split"] == "test"}
 
 
 def _read_named(path: Path) -> dict[int, str]:

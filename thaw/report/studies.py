@@ -80,6 +80,9 @@ class Studies:
     full_data: list[FullDataRow]
 
 
+NONE = Studies([], [])
+
+
 def read_studies(folder: Path) -> Studies:
     """Return the studies' results from `folder`.
 

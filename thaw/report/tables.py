@@ -1,20 +1,23 @@
 """The report's own tables, computed once so that figures, CSV files and pages agree."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from thaw.data.fashion_mnist import CLASS_NAMES
-from thaw.data.image_store import Images
 from thaw.findings.calibration import Bin, calibration_curve
-from thaw.findings.intervals import paired_difference
+from thaw.findings.intervals import macro_recall_interval, paired_difference
 from thaw.findings.scores import accuracy_by_class
+from thaw.report.examples import BeforeAfter, Mistake, before_after, mistakes
 from thaw.report.results import MODES, Metrics, Results, TestPredictions
 
-MISTAKES = 10
-"""How many wrong answers of each mode the report shows."""
+MANY_CLASSES = 20
+"""With more classes, a confusion matrix has no room for numbers, and a table gives the largest."""
+CONFUSIONS = 15
+"""How many confusions that table has."""
 DIGITS = 4
 """The decimal places of the numbers that are computed here."""
 
@@ -29,6 +32,10 @@ class ComparisonRow:
         low: the low end of its 95 % interval.
         high: the high end of its 95 % interval.
         gap: accuracy on train minus accuracy on validation.
+        macro_recall: the mean over the classes of the share that is named right, in [0, 1].
+        macro_low: the low end of its 95 % interval, if the classes are imbalanced.
+        macro_high: the high end of it.
+        macro_f1: the mean F1 over the classes, in [0, 1].
         calibration_error: the expected calibration error on the test images, in [0, 1].
         parameters_trained: how many parameters were trained.
         train_images: how many different images the model was trained on.
@@ -46,6 +53,10 @@ class ComparisonRow:
     low: float | None = None
     high: float | None = None
     gap: float | None = None
+    macro_recall: float | None = None
+    macro_low: float | None = None
+    macro_high: float | None = None
+    macro_f1: float | None = None
     calibration_error: float | None = None
     parameters_trained: int | None = None
     train_images: int | None = None
@@ -59,7 +70,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference between two modes' test accuracies, with a paired 95 % interval.
+    """The difference between two modes' accuracies or macro recalls, with a paired 95 % interval.
 
     The numbers are rounded to `DIGITS`, so that what the report says about an interval agrees with
     the digits that it shows.
@@ -83,61 +94,71 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """A wrong answer: the test image, its class, the predicted class, and its probability."""
+class Confusion:
+    """How many test images of the class `actual` were called `predicted`."""
 
-    test_image: int
     actual: str
     predicted: str
-    confidence: float
-
-
-@dataclass(frozen=True)
-class BeforeAfter:
-    """A test image and its class, ResNet50's name for it before retraining, and each mode's."""
-
-    test_image: int
-    actual: str
-    before: str
-    after: dict[str, str]
+    images: int
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The report's tables. All mappings are by mode, and `classes` within it by class name."""
+    """The report's tables. All mappings are by mode, and `classes` within it by class name.
+
+    `macro_differences` is empty unless the classes are imbalanced. `confusions` is empty unless
+    there are more than `MANY_CLASSES`.
+    """
 
     comparison: list[ComparisonRow]
     differences: list[Difference]
+    macro_differences: list[Difference]
     classes: dict[str, dict[str, float]]
     calibration: dict[str, list[Bin]]
+    confusions: dict[str, list[Confusion]]
     mistakes: dict[str, list[Mistake]]
     before_after: list[BeforeAfter]
 
 
 def tables(results: Results) -> Tables:
     """Return the tables that are computed from the results."""
-    baseline, answers = results.metrics["baseline"], results.answers
+    answers, classes, labels = results.answers, results.dataset.classes, results.test.labels
+    uneven = imbalanced(labels)
     return Tables(
         comparison=[
-            *_references(baseline),
-            *(_compared(mode, results.metrics[mode]) for mode in MODES),
+            *_references(results),
+            *(_compared(mode, results, uneven) for mode in MODES),
         ],
-        differences=[
-            Difference(
-                one, other, *(round(v, DIGITS) for v in paired_difference(a.correct, b.correct))
-            )
-            for (one, a), (other, b) in combinations(answers.items(), 2)
-        ],
-        classes={mode: accuracy_by_class(of.actual, of.correct[0]) for mode, of in answers.items()},
+        differences=list(_differences(answers)),
+        macro_differences=list(_differences(answers, labels)) if uneven else [],
+        classes={
+            mode: accuracy_by_class(of.actual, of.correct[0], classes)
+            for mode, of in answers.items()
+        },
         calibration={
             mode: calibration_curve(of.confidence[0], of.correct[0]) for mode, of in answers.items()
         },
-        mistakes={mode: list(_mistakes(of, results.test)) for mode, of in answers.items()},
-        before_after=list(_before_after(results)),
+        confusions={
+            mode: list(_confusions(of, classes))
+            for mode, of in answers.items()
+            if len(classes) > MANY_CLASSES
+        },
+        mistakes={mode: list(mistakes(of, results)) for mode, of in answers.items()},
+        before_after=list(before_after(results)),
     )
 
 
-def _references(baseline: Metrics) -> Iterator[ComparisonRow]:
+def _differences(
+    answers: Mapping[str, TestPredictions], classes: NDArray[np.int64] | None = None
+) -> Iterator[Difference]:
+    """Yield each pair of modes once, with the difference in macro recall if `classes` are given."""
+    for (one, a), (other, b) in combinations(answers.items(), 2):
+        measured = paired_difference(a.correct, b.correct, classes=classes)
+        yield Difference(one, other, *(round(value, DIGITS) for value in measured))
+
+
+def _references(results: Results) -> Iterator[ComparisonRow]:
+    baseline = results.metrics["baseline"]
     yield ComparisonRow("chance", baseline["chance_accuracy"])
     yield ComparisonRow(
         "linear on pixels",
@@ -145,7 +166,7 @@ def _references(baseline: Metrics) -> Iterator[ComparisonRow]:
         train_images=baseline["linear_pixels_train_images"],
         test_images=baseline["linear_pixels_test_images"],
     )
-    if baseline["has_1000_class_top"]:
+    if results.has_zero_shot:
         yield ComparisonRow(
             f"zero-shot, {baseline['zero_shot_image_size']} px",
             *_share(baseline["0-255"], "zero_shot_accuracy"),
@@ -158,12 +179,18 @@ def _share(metrics: Metrics, name: str) -> tuple[float, float, float]:
     return metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"]
 
 
-def _compared(mode: str, metrics: Metrics) -> ComparisonRow:
+def _compared(mode: str, results: Results, uneven: bool) -> ComparisonRow:
+    metrics, answers = results.metrics[mode], results.answers[mode]
+    macro = macro_recall_interval(answers.correct[0], answers.actual) if uneven else (None, None)
     frozen = f", {metrics['layers_frozen']} layers frozen" if mode == "partial" else ""
     return ComparisonRow(
         MODES[mode] + frozen,
         *_share(metrics, "test_accuracy"),
         gap=metrics["generalization_gap"],
+        macro_recall=metrics["test_macro_recall"],
+        macro_low=macro[0],
+        macro_high=macro[1],
+        macro_f1=metrics["test_macro_f1"],
         calibration_error=metrics["calibration_error"],
         parameters_trained=metrics["parameters_trainable"],
         train_images=metrics["train_images"],
@@ -176,38 +203,16 @@ def _compared(mode: str, metrics: Metrics) -> ComparisonRow:
     )
 
 
-def _mistakes(answers: TestPredictions, test: Images) -> Iterator[Mistake]:
-    """Yield the saved model's `MISTAKES` most confident wrong answers, most confident first."""
-    # A stable sort keeps the order of the images where confidences are equal.
-    wrong = np.flatnonzero(~answers.correct[0])
-    confidence = answers.confidence[0]
-    for image in wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]:
-        yield Mistake(
-            int(test.positions[image]),
-            CLASS_NAMES[answers.actual[image]],
-            CLASS_NAMES[answers.predicted[0][image]],
-            float(confidence[image]),
-        )
+def _confusions(answers: TestPredictions, classes: Sequence[str]) -> Iterator[Confusion]:
+    """Yield the saved model's most frequent confusions, the most frequent first."""
+    wrong = ~answers.correct[0]
+    pairs = zip(answers.actual[wrong].tolist(), answers.predicted[0][wrong].tolist(), strict=True)
+    # Sorting by class first keeps equally frequent pairs in one order.
+    for (actual, predicted), images in Counter(sorted(pairs)).most_common(CONFUSIONS):
+        yield Confusion(classes[actual], classes[predicted], images)
 
 
-def _before_after(results: Results) -> Iterator[BeforeAfter]:
-    """Yield one test image of each class: the first that ResNet50 has classified."""
-    # ResNet50 may have classified other test images than the ones that the modes were tested on.
-    row_of = rows_by_position(results.test)
-    shown = [position for position in sorted(results.named) if position in row_of]
-    # Weights without a 1000-class top have named no image; then the first of each class will do.
-    first: dict[int, int] = {}
-    for position in shown or sorted(row_of):
-        first.setdefault(int(results.test.labels[row_of[position]]), position)
-    for label, position in sorted(first.items()):
-        after = {
-            mode: CLASS_NAMES[of.predicted[0][row_of[position]]]
-            for mode, of in results.answers.items()
-        }
-        before = results.named.get(position, "-")
-        yield BeforeAfter(position, CLASS_NAMES[label], before, after)
-
-
-def rows_by_position(test: Images) -> Mapping[int, int]:
-    """Return the row in `test` of each image, by its position among the 10,000 test images."""
-    return {int(position): row for row, position in enumerate(test.positions)}
+def imbalanced(labels: NDArray[np.int64]) -> bool:
+    """Whether the largest class has over twice as many images as the smallest that has any."""
+    sizes = np.unique(labels, return_counts=True)[1]
+    return bool(sizes.max() > 2 * sizes.min())

@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
+import numpy as np
+from numpy.typing import NDArray
+
 from thaw.config.fields import BACKBONE_LAYERS
 from thaw.findings.cells import CellRow, ShiftRow, statistics_in_words
-from thaw.report.results import MODES, Metrics
+from thaw.report.results import MODES, Metrics, Results
 from thaw.report.studies import CurvePoint
-from thaw.report.tables import ComparisonRow, Difference
+from thaw.report.tables import ComparisonRow, Difference, Tables
 
 NOTICES = {
     "random": "No pretrained weights were used. ResNet50 starts from random weights, so these "
@@ -66,6 +69,39 @@ def _reached(metrics: Metrics) -> str:
         return f"{mean:.4f} ± {deviation:.4f} over {metrics['seeds']} seeds"
     low, high = metrics["test_accuracy_low"], metrics["test_accuracy_high"]
     return f"{metrics['test_accuracy']:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def left_out(results: Results) -> str:
+    """Return what the report on other datasets than Fashion-MNIST leaves out and why, or ""."""
+    if results.dataset.fashion_mnist:
+        return ""
+    said = (
+        "Left out, because they belong to Fashion-MNIST alone: training image 6, the diagnosis of "
+        "the notebooks, the thaw curve, the runs on all training images and the published results"
+    )
+    if results.metrics["baseline"]["has_1000_class_top"] and not results.has_zero_shot:
+        said += (
+            "; and ResNet50's accuracy without any retraining, because these classes do not have "
+            "ImageNet's names"
+        )
+    return said + "."
+
+
+def imbalance(labels: NDArray[np.int64], tables: Tables) -> str:
+    """Return what macro recall says where the classes are imbalanced; "" where they are not."""
+    if not tables.macro_differences:
+        return ""
+    sizes = np.unique(labels, return_counts=True)[1]
+    reached = ", ".join(
+        f"{row.name} {row.macro_recall:.4f} [{row.macro_low:.4f}, {row.macro_high:.4f}]"
+        for row in tables.comparison
+        if row.macro_low is not None
+    )
+    return (
+        f"The classes have from {sizes.min():,} to {sizes.max():,} test images, so accuracy is "
+        "mostly that of the large classes. Macro recall is the mean over the classes of the share "
+        f"that is named right, in which every class counts alike: {reached}."
+    )
 
 
 def over_seeds(row: ComparisonRow) -> str:
