@@ -140,8 +140,8 @@ def preprocess(images: keras.KerasTensor, value_range: str) -> keras.KerasTensor
     images = ops.cast(images, "float32")
     if value_range == "0-1":
         images = images / 255.0
-    # The same bits as Keras' `preprocess_input`. That one adds a tensor that it makes outside of the
-    # graph, and an ONNX file of such a graph does not run. A layer would add to the weights file.
+    # The same bits as Keras' `preprocess_input`. That one adds a tensor that it makes outside of
+    # the graph, and an ONNX file of such a graph does not run. A layer would add to weights files.
     return ops.stack([images[..., i] - mean for i, mean in MEANS.items()], axis=-1)
 
 
