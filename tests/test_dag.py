@@ -14,10 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, Mirror, needs_browser
+from PIL import Image
 from playwright.sync_api import Browser
+from skimage import data
 
 from tests.reliability import disks, faults
 from tests.reliability.project import Project, create, environment
@@ -122,6 +125,66 @@ def test_another_seed_repeats_no_extraction(project: Project) -> None:
     project.dvc("exp", "run", "features", "--set-param", "weights=bundled")
     output = project.dvc("exp", "run", "features", "--set-param", "seed=1")
     assert ran(output) == ["weights"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve crops of each of three photographs, in a folder of a name that needs quotes."""
+    folder = tmp_path_factory.mktemp("pictures") / "meine Bilder (ü)"
+    random = np.random.default_rng(0)
+    photographs = {"Katze": data.chelsea(), "咖啡": data.coffee(), "low": data.astronaut()}
+    for name, photograph in photographs.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(12):
+            top, left = random.integers(0, 90, 2)
+            crop = photograph[top : top + 200, left : left + 300]
+            Image.fromarray(crop).save(folder / name / f"{i:02}.{'jpg' if i % 2 else 'png'}")
+    return folder
+
+
+def test_a_folder_of_pictures_runs_all_that_applies(project: Project, pictures: Path) -> None:
+    """With the counts of Fashion-MNIST in params.yaml, and the colours that the pictures have."""
+    chosen = ("--set-param", f"dataset='{pictures}'")
+    output = project.dvc("exp", "run", *chosen)
+    assert {"download", "preprocess", "features", "train-frozen", "report"} <= set(ran(output))
+    assert "100 images are asked for, and 24 are there: all are taken" in output
+    metrics = {name: json.loads((project.root / name).read_text()) for name in METRICS}
+    assert metrics["metrics/diagnose.json"] == {}
+    assert metrics["metrics/frozen.json"]["test_images"] == 7
+    assert metrics["metrics/frozen.json"]["test_accuracy_low"] >= 0, "a class is called low, too"
+    report = (project.root / "report/report.md").read_text()
+    assert "meine Bilder (ü)" in report
+    assert "咖啡" in report
+    assert ran(project.dvc("exp", "run", *chosen)) == []
+    project.dvc("plots", "show")
+    removed = next(pictures.glob("low/*"))
+    content = removed.read_bytes()
+    removed.unlink()
+    try:
+        assert "preprocess" in ran(project.dvc("exp", "run", "preprocess", *chosen))
+    finally:
+        removed.write_bytes(content)
+
+
+def test_a_folder_of_pictures_can_be_queued(project: Project, pictures: Path) -> None:
+    chosen = ("--set-param", f"dataset='{pictures}'", "--set-param", "samples.seed=1")
+    try:
+        project.dvc("exp", "run", "--queue", "--name", "queued", *chosen, "preprocess")
+        project.dvc("queue", "start")
+        project.dvc("queue", "logs", "queued", "--follow")
+        assert "Success" in project.dvc("queue", "status")
+    finally:
+        stop(project)
+
+
+def test_a_bad_folder_is_named_and_nothing_is_lost(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat/empty.png").touch()
+    output = project.dvc("exp", "run", "--set-param", f"dataset={tmp_path}", code=None)
+    assert "cat/empty.png is empty" in output
+    assert "Traceback" not in output
+    project.reset()
+    assert project.changed() == ""
 
 
 def test_a_queue_with_two_workers_succeeds(project: Project) -> None:

@@ -60,7 +60,7 @@ class PictureStore:
             written = len(images)
             require_space(Path(file.filename).parent, pictures.nbytes)
             images.resize(written + len(pictures), axis=0)
-            images[written:] = resize(pictures, size).view(STORED_RGB)[..., 0]
+            images[written:] = resize(pictures, size)
 
     def write_parts(
         self, parts: Mapping[str, NDArray[np.int64]], labels: NDArray[np.int64]
