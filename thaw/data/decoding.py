@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Pillow loads these at its first picture otherwise, and two threads may do so at once.
+# The plugins: Pillow loads them at its first picture otherwise, maybe in two threads at once.
 from PIL import (  # noqa: F401
     BmpImagePlugin,
     GifImagePlugin,
@@ -78,7 +78,7 @@ def decode(source: Path | IO[bytes]) -> NDArray[np.uint8]:
             `MOST_PIXELS`, or cannot be read.
 
     """
-    with _translated(), _safe_pillow():
+    with _translated(), safe_pillow():
         if not isinstance(source, Path):
             return _decoded(source)
         _check_file(source)
@@ -233,11 +233,12 @@ _SETTINGS = _Settings()
 
 
 @contextmanager
-def _safe_pillow() -> Iterator[None]:
+def safe_pillow() -> Iterator[None]:
     """Have Pillow refuse what is cut off or too large, and keep its warnings to itself.
 
     These settings and Python's filters of warnings are global. So the first thread to enter sets
-    them, and the last to leave restores them.
+    them, and the last to leave restores them. `decode` enters by itself; who decodes many pictures
+    enters once around all.
     """
     _SETTINGS.enter()
     try:
