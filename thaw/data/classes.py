@@ -178,14 +178,14 @@ def check_counts(
     for part_number in there:
         where = f" in {PARTS[part_number]}" if layout.given else ""
         least = 1 + to_draw if part_number == 0 else 1
-        for name, count in zip(layout.classes, counts[part_number], strict=True):
+        for name, count in zip(layout.classes, counts[part_number].tolist(), strict=True):
             if count < least:
                 has = f"{shown(name)} has {_pictures(count)}{where}"
                 problems.add(CLASSES, f"{has}; {_why(least)}")
 
 
 def _pictures(count: int) -> str:
-    return f"{count or 'no'} {'different ' if count else ''}picture{'s' * (count != 1)}"
+    return f"{count} different picture{'s' * (count > 1)}" if count else "no picture"
 
 
 def _why(needed: int) -> str:
