@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from picture_files import bomb, saved
 from PIL import Image
-from test_decoding import bomb, saved
 
 from thaw.data import pictures
 from thaw.data.decoding import FORMATS, decode

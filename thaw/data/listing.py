@@ -2,7 +2,6 @@
 
 import errno
 import os
-import stat
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from thaw.data.dataset import PARTS
 from thaw.data.decoding import PictureError, decode
 from thaw.data.problems import LAYOUT, Problems, reason, shown
-from thaw.support.places import kind
+from thaw.support.places import FILE, FOLDER, kind
 
 Place = tuple[str, ...]
 """The names of the folders from the top down to a file, and the file's."""
@@ -106,8 +105,7 @@ def is_left_out(name: str) -> bool:
 def walk(folder: Path, problems: Problems) -> Walk:
     """List a folder and all below it, sorted; follow symbolic links, but into no folder twice."""
     found = Walk()
-    status = folder.stat()
-    seen = {(status.st_dev, status.st_ino): "the folder itself"}
+    seen = {folder.resolve(): "the folder itself"}
     waiting: list[Place] = [()]
     for place in waiting:  # it grows: folders near the top come first
         try:
@@ -127,25 +125,26 @@ def _sort_in(
     folder: Path,
     place: Place,
     found: Walk,
-    seen: dict[tuple[int, int], str],
+    seen: dict[Path, str],
     waiting: list[Place],
     problems: Problems,
 ) -> None:
     """Add what is at `place` to the files or the folders, or say what is wrong with it."""
     path = folder.joinpath(*place)
     try:
-        status = path.stat()
+        path.stat()  # `kind` takes a link to nothing for nothing
+        what = kind(path, follow=True)
     except OSError as error:
         problems.add(LAYOUT, f"{named(place)} {_why_not(path, error)}")
         return
-    if stat.S_ISREG(status.st_mode):
+    if what == FILE:
         found.files.append(place)
-    elif not stat.S_ISDIR(status.st_mode):
-        problems.add(LAYOUT, f"{named(place)} is {kind(path, follow=True)}, not a file")
-    elif first := seen.get((status.st_dev, status.st_ino)):
+    elif what != FOLDER:
+        problems.add(LAYOUT, f"{named(place)} is {what}, not a file")
+    elif first := seen.get(path.resolve()):
         problems.add(LAYOUT, f"{named(place)} leads to a folder that is read already: {first}")
     else:
-        seen[status.st_dev, status.st_ino] = named(place)
+        seen[path.resolve()] = named(place)
         found.folders.append(place)
         waiting.append(place)
 

@@ -6,8 +6,9 @@ come (`keep`), or decodes some again later (`Pictures.decode_again`).
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -103,13 +104,13 @@ class Pictures:
         """
         pixels = np.empty((len(positions), SIDE, SIDE, 3), np.uint8)
         sources = [self.sources[i] for i in positions]
-        for row, outcome in enumerate(_decode_all(sources, pixels=True)):
-            position = positions[row]
-            if isinstance(outcome, PictureError):
-                raise self._changed(position, f"it {outcome}") from outcome
-            if outcome.pixels is None or outcome.digest != self.digests[position]:
-                raise self._changed(position, "other pixels")
-            pixels[row] = outcome.pixels
+        with closing(_decode_all(sources, pixels=True)) as outcomes:
+            for row, (position, outcome) in enumerate(zip(positions, outcomes, strict=True)):
+                if isinstance(outcome, PictureError):
+                    raise self._changed(position, f"it {outcome}") from outcome
+                if outcome.pixels is None or outcome.digest != self.digests[position]:
+                    raise self._changed(position, "other pixels")
+                pixels[row] = outcome.pixels
         return pixels
 
     def _changed(self, position: int, received: str) -> ThawError:
@@ -184,16 +185,19 @@ def _decode_checked(
     """Decode all; return them without their pixels, which go to `keep`. None cannot be read."""
     decoded: list[Decoded | None] = []
     sources = [entry.source for entry in entries]
-    outcomes = _decode_all(sources, pixels=keep is not None)
-    bar = tqdm(outcomes, desc="decode", total=len(entries), unit="img", disable=None)
-    for position, (entry, outcome) in enumerate(zip(entries, bar, strict=True)):
-        if isinstance(outcome, PictureError):
-            problems.add(UNREADABLE, f"{shown(entry.name)} {shown(str(outcome))}")
-            decoded.append(None)
-            continue
-        if keep is not None and outcome.pixels is not None and not problems:
-            keep(position, outcome.pixels)
-        decoded.append(replace(outcome, pixels=None))
+    with (
+        closing(_decode_all(sources, pixels=keep is not None)) as outcomes,
+        tqdm(desc="decode", total=len(entries), unit="img", disable=None) as bar,
+    ):
+        for position, (entry, outcome) in enumerate(zip(entries, outcomes, strict=True)):
+            bar.update()
+            if isinstance(outcome, PictureError):
+                problems.add(UNREADABLE, f"{shown(entry.name)} {shown(str(outcome))}")
+                decoded.append(None)
+                continue
+            if keep is not None and outcome.pixels is not None and not problems:
+                keep(position, outcome.pixels)
+            decoded.append(replace(outcome, pixels=None))
     return decoded
 
 
@@ -213,7 +217,9 @@ def _check_content(
     return parts
 
 
-def _decode_all(sources: Sequence[Source], *, pixels: bool) -> Iterator[Decoded | PictureError]:
+def _decode_all(
+    sources: Sequence[Source], *, pixels: bool
+) -> Generator[Decoded | PictureError, None, None]:
     """Decode on all cores; yield the outcomes in order."""
 
     def some(start: int) -> list[Decoded | PictureError]:
