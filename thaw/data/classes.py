@@ -57,7 +57,7 @@ def read_layout(
     classes = tuple(sorted(found, key=lambda name: (order.get(name, len(order)), name)))
     _check_names(classes, problems)
     label_of = {name: label for label, name in enumerate(classes)}
-    labels = np.full(len(places), -1)
+    labels = np.full(len(places), -1, np.int64)
     parts = np.zeros(len(places), np.int64)
     for i, place in enumerate(places):
         if len(place) < depth + 2:

@@ -38,7 +38,7 @@ Keep = Callable[[int, NDArray[np.uint8]], None]
 """Takes a picture's position and its canonical pixels (224, 224, 3) uint8."""
 _AT_ONCE = 8
 """Pictures in one task of a thread."""
-_AHEAD = 4
+_AHEAD = 2
 """Tasks for each thread that are begun before their turn: more would only take memory."""
 T = TypeVar("T")
 R = TypeVar("R")
