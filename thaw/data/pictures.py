@@ -1,0 +1,261 @@
+"""From a folder to its pictures: what is there, of which class and part, all of it checked.
+
+`read_pictures` decodes every file once. It keeps no pixels: whoever wants them takes them as they
+come (`keep`), or decodes some again later (`Pictures.decode_again`).
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from thaw.data.classes import (
+    Layout,
+    check_conflicts,
+    check_counts,
+    group,
+    move_copies,
+    read_layout,
+)
+from thaw.data.dataset import PARTS
+from thaw.data.decoding import SIDE, PictureError, is_gray, safe_pillow
+from thaw.data.listing import Entry, Source, walk
+from thaw.data.problems import LAYOUT, UNREADABLE, Problems, shown
+from thaw.data.shards import is_shard, read_class_names, read_shards
+from thaw.support.errors import ThawError
+from thaw.support.places import FOLDER, kind
+
+Keep = Callable[[int, NDArray[np.uint8]], None]
+"""Takes a picture's position and its canonical pixels (224, 224, 3) uint8."""
+_AT_ONCE = 8
+"""Pictures in one task of a thread."""
+_AHEAD = 2
+"""Tasks for each thread that are begun before their turn: more would only take memory."""
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture: its canonical pixels if they were asked for, their digest, and whether gray."""
+
+    pixels: NDArray[np.uint8] | None
+    digest: bytes
+    gray: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The pictures of a folder that passed all checks.
+
+    Attributes:
+        folder: where they are.
+        classes: the class names, in the order of the labels.
+        files: the name of each below `folder`, with slashes, or `shard.tar/member`; sorted. What is
+            not UTF-8 is written with escapes.
+        labels: (n,) int64.
+        groups: (n,) int64, equal for pictures with the same canonical pixels. They must stay in one
+            part.
+        parts: (n,) str, of `PARTS`; None where no parts are given. Parts that are missing among
+            them are still to be drawn from train; each class has enough pictures there.
+        gray: whether all pictures are gray.
+        left_out: how many files and folders were left out, such as hidden ones.
+        moved: how many pictures were moved to another part, since a copy was there.
+        sources: where the bytes of each are.
+        digests: SHA-256 of the canonical pixels of each.
+
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    files: tuple[str, ...]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    parts: NDArray[np.str_] | None
+    gray: bool
+    left_out: int
+    moved: int
+    sources: tuple[Source, ...] = field(repr=False)
+    digests: tuple[bytes, ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def duplicates(self) -> int:
+        """How many pictures are copies of others: there are this many fewer different ones."""
+        return len(self) - len(np.unique(self.groups))
+
+    def decode_again(self, positions: NDArray[np.int64] | Sequence[int]) -> NDArray[np.uint8]:
+        """Return the canonical pixels of some pictures, (len(positions), 224, 224, 3) uint8.
+
+        Raises:
+            ThawError: a file has changed since `read_pictures`, or can no longer be read.
+
+        """
+        pixels = np.empty((len(positions), SIDE, SIDE, 3), np.uint8)
+        sources = [self.sources[i] for i in positions]
+        with closing(_decode_all(sources, pixels=True)) as outcomes:
+            for row, (position, outcome) in enumerate(zip(positions, outcomes, strict=True)):
+                if isinstance(outcome, PictureError):
+                    raise self._changed(position, f"it {outcome}") from outcome
+                if outcome.pixels is None or outcome.digest != self.digests[position]:
+                    raise self._changed(position, "other pixels")
+                pixels[row] = outcome.pixels
+        return pixels
+
+    def _changed(self, position: int, received: str) -> ThawError:
+        return ThawError(
+            f"{shown(self.files[position])} in {shown(str(self.folder))} has changed since thaw "
+            f"first read it. Received: {received}. Leave the folder as it is while thaw runs, and "
+            "run again."
+        )
+
+
+def read_pictures(folder: Path, keep: Keep | None = None) -> Pictures:
+    """List, decode and check all pictures of a folder, on all cores.
+
+    Pictures lie in `CLASS/` or in `PART/CLASS/`, where a part is train, validation (val, valid) or
+    test, and in folders below these; or in tar files by WebDataset's convention. Symbolic links are
+    followed. Hidden files and those of file managers are left out.
+
+    Args:
+        folder: where the pictures are.
+        keep: called for each picture, in order, from this thread, so that nobody need decode twice.
+            Positions count from 0 and are those of the result. It is not called again after the
+            first problem. What it writes must go to a scratch file: the folder may yet be refused.
+
+    Raises:
+        ThawError: something is wrong; the message lists all that is, every file by name.
+
+    """
+    _check_folder(folder)
+    problems = Problems(folder)
+    found = walk(folder, problems)
+    names: tuple[str, ...] = ()
+    if any(map(is_shard, found.files)):
+        names = read_class_names(folder, problems)
+        entries = read_shards(folder, found, names, problems)
+    else:
+        entries = [Entry(p, Source(folder.joinpath(*p)), "/".join(p)) for p in found.files]
+    entries.sort(key=lambda entry: entry.name)
+    if not entries and not problems:
+        problems.add(LAYOUT, "there are no pictures")
+    layout = read_layout(entries, found.folders, names, problems)
+    decoded = _decode_checked(entries, keep, problems)
+    parts = _check_content(entries, layout, decoded, problems)
+    problems.check()
+    digests = tuple(picture.digest for picture in decoded if picture)  # all are
+    return Pictures(
+        folder=folder,
+        classes=layout.classes,
+        files=tuple(_writable(entry.name) for entry in entries),
+        labels=layout.labels,
+        groups=group(digests),
+        parts=np.array(PARTS)[parts] if layout.given else None,
+        gray=all(picture.gray for picture in decoded if picture),
+        left_out=found.left_out,
+        moved=int((parts != layout.parts).sum()),
+        sources=tuple(entry.source for entry in entries),
+        digests=digests,
+    )
+
+
+def _check_folder(folder: Path) -> None:
+    found = kind(folder, follow=True)
+    if found != FOLDER:
+        raise ThawError(
+            f"{shown(str(folder))} must be a folder of pictures. Received: "
+            f"{found or 'nothing is there'}. Name a folder and run again."
+        )
+
+
+def _decode_checked(
+    entries: Sequence[Entry], keep: Keep | None, problems: Problems
+) -> list[Decoded | None]:
+    """Decode all; return them without their pixels, which go to `keep`. None cannot be read."""
+    decoded: list[Decoded | None] = []
+    sources = [entry.source for entry in entries]
+    with (
+        closing(_decode_all(sources, pixels=keep is not None)) as outcomes,
+        tqdm(desc="decode", total=len(entries), unit="img", disable=None) as bar,
+    ):
+        for position, (entry, outcome) in enumerate(zip(entries, outcomes, strict=True)):
+            bar.update()
+            if isinstance(outcome, PictureError):
+                problems.add(UNREADABLE, f"{shown(entry.name)} {shown(str(outcome))}")
+                decoded.append(None)
+                continue
+            if keep is not None and outcome.pixels is not None and not problems:
+                keep(position, outcome.pixels)
+            decoded.append(replace(outcome, pixels=None))
+    return decoded
+
+
+def _check_content(
+    entries: Sequence[Entry],
+    layout: Layout,
+    decoded: Sequence[Decoded | None],
+    problems: Problems,
+) -> NDArray[np.int64]:
+    """Check the classes of what can be read; return its parts after copies are joined in one."""
+    pairs = zip(decoded, layout.labels, strict=True)
+    known = [i for i, (picture, label) in enumerate(pairs) if picture and label >= 0]
+    groups = group([picture.digest for i in known if (picture := decoded[i])])
+    labels, parts = layout.labels[known], move_copies(layout.parts[known], groups)
+    check_conflicts([entries[i].name for i in known], labels, groups, problems)
+    check_counts(layout, labels, parts, groups, problems)
+    return parts
+
+
+def _decode_all(
+    sources: Sequence[Source], *, pixels: bool
+) -> Generator[Decoded | PictureError, None, None]:
+    """Decode on all cores; yield the outcomes in order."""
+
+    def some(start: int) -> list[Decoded | PictureError]:
+        return [_outcome(source, pixels) for source in sources[start : start + _AT_ONCE]]
+
+    with safe_pillow():
+        for outcomes in _in_order(some, range(0, len(sources), _AT_ONCE)):
+            yield from outcomes
+
+
+def _outcome(source: Source, keep_pixels: bool) -> Decoded | PictureError:
+    try:
+        pixels = source.decode()
+    except PictureError as error:
+        return error
+    digest = hashlib.sha256(pixels.data).digest()
+    return Decoded(pixels if keep_pixels else None, digest, is_gray(pixels))
+
+
+def _in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Call a function on all cores, and yield the results in order.
+
+    joblib's generator does not wait for a slow reader: all pixels could pile up in memory. Here at
+    most `_AHEAD` calls for each core are done before their turn.
+    """
+    cores = joblib.cpu_count()
+    with ThreadPoolExecutor(cores) as pool:
+        waiting: deque[Future[R]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > _AHEAD * cores:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _writable(name: str) -> str:
+    """Return a name that can be written as UTF-8: Linux allows others."""
+    return name.encode("utf-8", "backslashreplace").decode()
