@@ -245,3 +245,8 @@ def safe_pillow() -> Iterator[None]:
         yield
     finally:
         _SETTINGS.leave()
+
+
+def to_gray(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture (height, width, 3) with three equal channels, by the weights of Rec. 601."""
+    return np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))

@@ -138,7 +138,7 @@ def read_pictures(folder: Path, keep: Keep | None = None) -> Pictures:
         ThawError: something is wrong; the message lists all that is, every file by name.
 
     """
-    _check_folder(folder)
+    check_folder(folder)
     problems = Problems(folder)
     found = walk(folder, problems)
     names: tuple[str, ...] = ()
@@ -170,7 +170,13 @@ def read_pictures(folder: Path, keep: Keep | None = None) -> Pictures:
     )
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Check that there is a folder.
+
+    Raises:
+        ThawError: nothing is there, or a file.
+
+    """
     found = kind(folder, follow=True)
     if found != FOLDER:
         raise ThawError(
