@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from thaw.support.errors import ThawError
 from thaw.support.files import atomic_folder
@@ -67,6 +67,8 @@ SILHOUETTE_SIDE = 256
 """Pixels; a sixth of it is margin."""
 VARIANT = re.compile(r"_mirror$|_flip$|1f3f[b-f]")
 """In the names of pictures that repeat another: mirrored, or in another skin tone."""
+NO_VEHICLES = "1f4ba|1f68f|1f6a5|1f6a6|1f6a7|1f6a8|1f6d1|1f6e2|1f6e3|1f6e4|1f689|26fd|2693"
+"""Emoji of Unicode's transport groups, as traffic lights and fuel pumps."""
 
 Classes = dict[str, dict[str, Path]]
 """Of each class, its pictures by their names."""
@@ -129,7 +131,7 @@ SETS = {
             "animal": "stamps/animals/|emoji/animals-nature/animal-(?!mammal/1f43e)",
             "letter": "stamps/symbols/alphabets/(?!asl)",
             "vehicle": "stamps/(vehicles|military/vehicles)/"
-            "|emoji/travel-places/transport-(air|ground|water)/",
+            f"|emoji/travel-places/transport-(air|ground|water)/(?!{NO_VEHICLES})",
         },
         120,
     ),
@@ -228,8 +230,8 @@ def draw_silhouettes(wanted: Set, found: Mapping[str, Path], to: Path) -> None:
     cut = {k: {n: p for n, p in all_.items() if _is_cut_out(p)} for k, all_ in classes.items()}
     for kind, pictures in draw(cut, wanted.most).items():
         for name, path in pictures.items():
-            shape = _shape(path)
-            shape.thumbnail((SILHOUETTE_SIDE * 5 // 6,) * 2)
+            # All of one size, which would tell letters otherwise.
+            shape = ImageOps.contain(_shape(path), (SILHOUETTE_SIDE * 5 // 6,) * 2)
             square = Image.new("L", (SILHOUETTE_SIDE,) * 2, 255)
             corner = [(SILHOUETTE_SIDE - length) // 2 for length in shape.size]
             square.paste(0, (corner[0], corner[1]), shape)

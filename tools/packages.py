@@ -14,7 +14,7 @@ from thaw.support.files import sha256
 
 PROCESS_TIMEOUT = 600.0
 """Seconds for one call of a package tool."""
-NPM = ("--silent", "--fetch-retries=1", "--fetch-timeout=60000", "--no-update-notifier")
+NPM = ("--loglevel=error", "--fetch-retries=1", "--fetch-timeout=60000", "--no-update-notifier")
 """By its defaults npm waits for minutes for a registry that does not answer."""
 
 _ADVICE = (
