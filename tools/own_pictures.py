@@ -130,7 +130,7 @@ SETS = {
         {
             "animal": "stamps/animals/|emoji/animals-nature/animal-(?!mammal/1f43e)",
             "letter": "stamps/symbols/alphabets/(?!asl)",
-            "vehicle": "stamps/(vehicles|military/vehicles)/"
+            "vehicle": "stamps/(vehicles|military/vehicles)/(?!.*(7spoke|wheel|Sign))"
             f"|emoji/travel-places/transport-(air|ground|water)/(?!{NO_VEHICLES})",
         },
         120,
@@ -140,7 +140,7 @@ SETS = {
             "bird": "stamps/animals/birds/(?!cartoon)",
             "flower": "stamps/plants/flowers/",
             "fruit": "stamps/food/fruit/(?!cartoon)",
-            "mammal": "stamps/animals/mammals/",
+            "mammal": "stamps/animals/mammals/(?!.*cartoon)",
             "vegetable": "stamps/food/vegetables/",
         },
         10,

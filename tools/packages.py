@@ -1,6 +1,7 @@
 """Fetch a Debian or npm package of fixed content and unpack it, without root or installing it."""
 
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -14,9 +15,17 @@ from thaw.support.files import sha256
 
 PROCESS_TIMEOUT = 600.0
 """Seconds for one call of a package tool."""
-NPM = ("--loglevel=error", "--fetch-retries=1", "--fetch-timeout=60000", "--no-update-notifier")
+NPM = (
+    "--loglevel=error",
+    "--logs-max=0",
+    "--fetch-retries=1",
+    "--fetch-timeout=60000",
+    "--no-update-notifier",
+)
 """By its defaults npm waits for minutes for a registry that does not answer."""
 
+REASON = re.compile("^E: |Error: |No matching|Not Found")
+"""Of the lines that apt-get and npm print, the one that says what went wrong."""
 _ADVICE = (
     "Check that the network can be reached; for a Debian package run `apt-get update`, on Debian "
     "12, whose versions these are."
@@ -94,7 +103,8 @@ def _call(*command: str, folder: Path) -> None:
         except subprocess.CalledProcessError as error:
             said.seek(0)
             lines = said.read().decode(errors="replace").split("\n")
-            last = next((line for line in reversed(lines) if line.strip()), "nothing")
+            lines = [line.strip() for line in lines if line.strip()] or ["nothing"]
+            reason = next((line for line in lines if REASON.search(line)), lines[-1])
             raise ThawError(
-                f"{command[0]} could not get or unpack {command[-1]}: {last}. {_ADVICE}"
+                f"{command[0]} could not get or unpack {command[-1]}: {reason}. {_ADVICE}"
             ) from error
