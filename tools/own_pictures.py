@@ -7,7 +7,7 @@ many        25 classes of emoji, named by Unicode's subgroups
 imbalanced  a mammal or anything else, 15 to 1,500
 colour      the same kinds of pictures as they are, or with red and blue exchanged; five formats
 shape       black silhouettes of animals, letters and vehicles; for `image_size: 128`
-few         five classes of ten photographs
+few         five classes of ten, all but one photographs
 
 The bundled weights have seen none of these pictures. They saw other drawings of the same emoji,
 and clip art of animals, food and vehicles, without the names of their classes.
