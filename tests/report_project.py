@@ -167,6 +167,7 @@ def make_pictures(
     files: Sequence[str] = (),
     baseline: Mapping[str, Any] | None = None,
     name: str = "pictures",
+    drawn: bool = True,
 ) -> Path:
     """Write a project on a folder of pictures, as `make` does.
 
@@ -176,6 +177,7 @@ def make_pictures(
         files: the files of the first test pictures; by default made-up names.
         baseline: more of the baseline's metrics.
         name: the folder's name.
+        drawn: whether the plots are drawn too.
 
     """
     classes, images = tuple(sizes), root / "data/images"
@@ -221,7 +223,7 @@ def make_pictures(
         header = [field.name for field in fields(row)]
         write_csv(root / f"data/results/diagnose/{name}.csv", header, [])
     _write_results(root, dataset, labels, positions, {"baseline": about, "diagnose": {}})
-    return _drawn(root)
+    return _drawn(root) if drawn else root
 
 
 @contextmanager
