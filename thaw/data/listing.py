@@ -1,4 +1,4 @@
-"""List a folder of pictures: which files there are, of which class and part."""
+"""List the files in a folder of pictures."""
 
 import errno
 import os
@@ -104,49 +104,61 @@ def is_left_out(name: str) -> bool:
 
 def walk(folder: Path, problems: Problems) -> Walk:
     """List a folder and all below it, sorted; follow symbolic links, but into no folder twice."""
-    found = Walk()
-    seen = {folder.resolve(): "the folder itself"}
-    waiting: list[Place] = [()]
-    for place in waiting:  # it grows: folders near the top come first
+    walker = _Walker(folder, problems)
+    for place in walker.waiting:  # it grows: folders near the top come first
+        walker.enter(place)
+    walker.found.files.sort()
+    return walker.found
+
+
+class _Walker:
+    """What is known while a folder is listed."""
+
+    def __init__(self, top: Path, problems: Problems) -> None:
+        self.top = top
+        self.problems = problems
+        self.found = Walk()
+        self.waiting: list[Place] = [()]
+        real = top.resolve()
+        self.read = dict.fromkeys(real.parents, "a folder above") | {real: "the folder itself"}
+
+    def enter(self, place: Place) -> None:
+        """List one folder."""
         try:
-            names = sorted(os.listdir(folder.joinpath(*place)))  # noqa: PTH208 - Path is slower
+            names = os.listdir(self.top.joinpath(*place))  # noqa: PTH208 - names are enough
         except OSError as error:
-            problems.add(LAYOUT, f"{named(place)} may not be listed: {reason(error)}")
-            continue
-        found.left_out += sum(map(is_left_out, names))
-        for name in names:
+            self.problems.add(LAYOUT, f"{named(place)} may not be listed: {reason(error)}")
+            return
+        self.found.left_out += sum(map(is_left_out, names))
+        for name in sorted(names):
             if not is_left_out(name):
-                _sort_in(folder, (*place, name), found, seen, waiting, problems)
-    found.files.sort()
-    return found
+                self.add((*place, name))
 
+    def add(self, place: Place) -> None:
+        """Add what is at `place` to the files or the folders, or say what is wrong with it."""
+        path = self.top.joinpath(*place)
+        try:
+            path.stat()  # `kind` takes a link to nothing for nothing
+            what = kind(path, follow=True)
+        except OSError as error:
+            self.problems.add(LAYOUT, f"{named(place)} {_why_not(path, error)}")
+            return
+        if what == FILE:
+            self.found.files.append(place)
+        elif what == FOLDER:
+            self.add_folder(place, path.resolve())
+        else:
+            self.problems.add(LAYOUT, f"{named(place)} is {what}, not a file")
 
-def _sort_in(
-    folder: Path,
-    place: Place,
-    found: Walk,
-    seen: dict[Path, str],
-    waiting: list[Place],
-    problems: Problems,
-) -> None:
-    """Add what is at `place` to the files or the folders, or say what is wrong with it."""
-    path = folder.joinpath(*place)
-    try:
-        path.stat()  # `kind` takes a link to nothing for nothing
-        what = kind(path, follow=True)
-    except OSError as error:
-        problems.add(LAYOUT, f"{named(place)} {_why_not(path, error)}")
-        return
-    if what == FILE:
-        found.files.append(place)
-    elif what != FOLDER:
-        problems.add(LAYOUT, f"{named(place)} is {what}, not a file")
-    elif first := seen.get(path.resolve()):
-        problems.add(LAYOUT, f"{named(place)} leads to a folder that is read already: {first}")
-    else:
-        seen[path.resolve()] = named(place)
-        found.folders.append(place)
-        waiting.append(place)
+    def add_folder(self, place: Place, real: Path) -> None:
+        """Have a folder listed, unless a link has led to one that is listed already."""
+        if first := self.read.get(real):
+            said = f"{named(place)} leads to {first}; each folder is read once"
+            self.problems.add(LAYOUT, said)
+            return
+        self.read[real] = named(place)
+        self.found.folders.append(place)
+        self.waiting.append(place)
 
 
 def _why_not(path: Path, error: OSError) -> str:
