@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from picture_files import bomb, saved
 from PIL import Image
 
-from thaw.data import pictures
+from thaw.data import picture_files
 from thaw.data.decoding import FORMATS, decode
-from thaw.data.pictures import read_pictures
+from thaw.data.pictures import Pictures, read_pictures
 from thaw.data.problems import MOST_NAMED, shown
 from thaw.support.errors import ThawError
 
@@ -79,7 +79,7 @@ def tar(path: Path, members: dict[str, bytes | int | str]) -> Path:
 def test_classes_are_folders(pets: Path) -> None:
     found = read_pictures(pets)
     assert found.classes == ("cats", "dogs")
-    assert found.files == tuple(f"{c}/{n}.png" for c, ns in PETS.items() for n in ns)
+    assert found.files.names == tuple(f"{c}/{n}.png" for c, ns in PETS.items() for n in ns)
     assert found.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert found.labels.dtype == found.groups.dtype == np.int64
     assert found.groups.tolist() == [0, 1, 2, 3, 4, 5]
@@ -106,7 +106,9 @@ def test_parts_are_folders_above(tmp_path: Path, validation: str) -> None:
     found = read_pictures(parts(tmp_path, "train", validation, "TEST"))
     assert found.classes == ("cats", "dogs")
     assert found.parts is not None
-    names = {name.split("/")[0]: part for name, part in zip(found.files, found.parts, strict=True)}
+    names = {
+        name.split("/")[0]: part for name, part in zip(found.files.names, found.parts, strict=True)
+    }
     assert names == {"train": "train", validation: "validation", "TEST": "test"}
 
 
@@ -119,7 +121,7 @@ def test_some_parts_may_be_missing(tmp_path: Path) -> None:
 def test_pictures_below_a_class_are_its(pets: Path) -> None:
     put(pets / "cats/wild/lions/10.png", 10)
     found = read_pictures(pets)
-    assert found.files[3] == "cats/wild/lions/10.png"
+    assert found.files.names[3] == "cats/wild/lions/10.png"
     assert found.labels[3] == 0
 
 
@@ -130,8 +132,8 @@ def test_links_are_followed(pets: Path, tmp_path: Path) -> None:
     (pets / "dogs/more").symlink_to(tmp_path / "more")
     (tmp_path / "link").symlink_to(pets)
     found = read_pictures(tmp_path / "link")
-    assert "cats/9.png" in found.files
-    assert "dogs/more/11.png" in found.files
+    assert "cats/9.png" in found.files.names
+    assert "dogs/more/11.png" in found.files.names
 
 
 def test_any_name_works(tmp_path: Path) -> None:
@@ -141,9 +143,9 @@ def test_any_name_works(tmp_path: Path) -> None:
             put(tmp_path / kind / os.fsdecode(name), 2 * i + j)
     found = read_pictures(tmp_path)
     assert len(found) == 10
-    assert "été/latin\\udce9.png" in found.files
-    "".join(found.files).encode()
-    assert found.decode_again(np.arange(10)).shape == (10, 224, 224, 3)
+    assert "été/latin\\udce9.png" in found.files.names
+    "".join(found.files.names).encode()
+    assert found.files.decode(np.arange(10)).shape == (10, 224, 224, 3)
 
 
 def test_left_out_files_are_counted(pets: Path) -> None:
@@ -159,7 +161,7 @@ def test_the_same_picture_is_one_group(pets: Path) -> None:
     with Image.open(pets / "cats/2.png") as image:
         image.save(pets / "cats/other bytes.bmp")
     found = read_pictures(pets)
-    assert found.files[:5] == (
+    assert found.files.names[:5] == (
         "cats/0.png",
         "cats/2.png",
         "cats/4.png",
@@ -178,7 +180,7 @@ def test_copies_in_two_parts_are_moved(tmp_path: Path) -> None:
     put(folder / "val/cats/copy of 12.png", 12)
     found = read_pictures(folder)
     assert found.parts is not None
-    of = dict(zip(found.files, found.parts, strict=True))
+    of = dict(zip(found.files.names, found.parts, strict=True))
     assert of["train/cats/copy of 6.png"] == "validation"
     assert of["train/cats/copy of 12.png"] == of["val/cats/copy of 12.png"] == "test"
     assert (found.duplicates, found.moved) == (3, 3)
@@ -205,10 +207,10 @@ def test_pixels_come_in_order_and_again(pets: Path) -> None:
     found = read_pictures(pets, kept.__setitem__)
     assert list(kept) == [0, 1, 2, 3, 4, 5]
     for position, pixels in kept.items():
-        np.testing.assert_array_equal(pixels, decode(pets / found.files[position]))
-    again = found.decode_again([4, 1])
+        np.testing.assert_array_equal(pixels, decode(pets / found.files.names[position]))
+    again = found.files.decode([4, 1])
     np.testing.assert_array_equal(again, np.stack([kept[4], kept[1]]))
-    assert found.decode_again([]).shape == (0, 224, 224, 3)
+    assert found.files.decode([]).shape == (0, 224, 224, 3)
 
 
 def test_a_file_that_changes_between_the_passes(pets: Path) -> None:
@@ -216,9 +218,9 @@ def test_a_file_that_changes_between_the_passes(pets: Path) -> None:
     put(pets / "cats/0.png", 99)
     (pets / "cats/2.png").unlink()
     with pytest.raises(ThawError, match=r"cats/0.png in .* has changed .* Received: other pixels"):
-        found.decode_again([0])
+        found.files.decode([0])
     with pytest.raises(ThawError, match=r"cats/2.png .* Received: it does not exist"):
-        found.decode_again([1])
+        found.files.decode([1])
 
 
 def test_nothing_is_kept_after_the_first_problem(pets: Path) -> None:
@@ -232,10 +234,10 @@ def test_nothing_is_kept_after_the_first_problem(pets: Path) -> None:
 def test_a_slow_reader_is_waited_for(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the pixels of all pictures would pile up in memory."""
     done: list[int] = []
-    monkeypatch.setattr(pictures.joblib, "cpu_count", lambda: 2)
-    results = pictures._in_order(lambda item: done.append(item) or item, range(1_000))
+    monkeypatch.setattr(picture_files.joblib, "cpu_count", lambda: 2)
+    results = picture_files._in_order(lambda item: done.append(item) or item, range(1_000))
     assert next(results) == 0
-    assert len(done) <= 2 * pictures._AHEAD + 1
+    assert len(done) <= 2 * picture_files._AHEAD + 1
     assert list(results) == list(range(1, 1_000))
 
 
@@ -375,10 +377,10 @@ def labelled(numbers: range, names: dict[int, str]) -> dict[str, Any]:
     return members
 
 
-def same(found: pictures.Pictures, folder: pictures.Pictures) -> None:
+def same(found: Pictures, folder: Pictures) -> None:
     assert found.classes == folder.classes
-    assert sorted(zip(found.digests, found.labels, strict=True)) == sorted(
-        zip(folder.digests, folder.labels, strict=True)
+    assert sorted(zip(found.files.digests, found.labels, strict=True)) == sorted(
+        zip(folder.files.digests, folder.labels, strict=True)
     )
 
 
@@ -393,12 +395,12 @@ def test_shards_equal_the_folder(pets: Path, tmp_path: Path) -> None:
             put(shards / "classnames.txt", b"cats\ndogs\n")
         found = read_pictures(shards)
         same(found, folder)
-        assert found.files[0] == "0.tar/0000.png"
+        assert found.files.names[0] == "0.tar/0000.png"
         assert found.left_out == 6 + 1
         np.testing.assert_array_equal(
-            found.decode_again([5]), folder.decode_again([folder.files.index("dogs/5.png")])
+            found.files.decode([5]), folder.files.decode([folder.files.names.index("dogs/5.png")])
         )
-    members = {f"./{name}": (pets / name).read_bytes() for name in folder.files}
+    members = {f"./{name}": (pets / name).read_bytes() for name in folder.files.names}
     tar(tmp_path / "folders/all.tar", {**members, "./cats/._0.png": b"x"})
     found = read_pictures(tmp_path / "folders")
     same(found, folder)

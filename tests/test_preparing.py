@@ -1,5 +1,6 @@
 """From a folder of pictures to data/images: what is stored, and that it comes back."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from conftest import tree
 from PIL import Image
 
 from thaw.config.params import Samples
+from thaw.data import picture_store
 from thaw.data.dataset import PARTS, Dataset, read_dataset
 from thaw.data.decoding import decode, resize
 from thaw.data.image_store import open_images
@@ -79,3 +81,26 @@ def test_nothing_is_written_if_a_picture_cannot_be_read(prepared: tuple[Path, Da
     finally:
         bad.unlink()
     assert tree(root / "data/images") == before
+
+
+def test_many_pictures_are_decoded_instead_of_stored(
+    prepared: tuple[Path, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They give the same pixels, and a picture that has changed since is named."""
+    root, _ = prepared
+    shutil.copytree(root / "meine Bilder", tmp_path / "meine Bilder")
+    monkeypatch.setattr(picture_store, "MOST_STORED", 7)
+    prepare_pictures(tmp_path, "meine Bilder", tmp_path / "data/images", SAMPLES)
+    assert (tmp_path / "data/images/rgb224.h5").stat().st_size < 50_000
+    for size in (32, 64, 224):
+        for part in PARTS:
+            stored = open_images(root / "data/images", size, part)
+            decoded = open_images(tmp_path / "data/images", size, part)
+            order = np.array([3, 0, 1])
+            np.testing.assert_array_equal(decoded.batch(order), stored.batch(order))
+            np.testing.assert_array_equal(decoded.labels, stored.labels)
+    for path in (tmp_path / "meine Bilder/blau").iterdir():
+        Image.new("RGB", (50, 50)).save(path, "PNG")
+    images = open_images(tmp_path / "data/images", 224, "train")
+    with pytest.raises(ThawError, match=r"blau/.* has changed since thaw first read it"):
+        images.batch(slice(None))

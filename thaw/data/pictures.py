@@ -1,19 +1,14 @@
 """From a folder to its pictures: what is there, of which class and part, all of it checked.
 
 `read_pictures` decodes every file once. It keeps no pixels: whoever wants them takes them as they
-come (`keep`), or decodes some again later (`Pictures.decode_again`).
+come (`keep`), or decodes some again later (`PictureFiles.decode`).
 """
 
-import hashlib
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -27,8 +22,9 @@ from thaw.data.classes import (
     read_layout,
 )
 from thaw.data.dataset import PARTS
-from thaw.data.decoding import SIDE, PictureError, is_gray, safe_pillow
+from thaw.data.decoding import PictureError
 from thaw.data.listing import Entry, Source, walk
+from thaw.data.picture_files import Decoded, PictureFiles, decode_all
 from thaw.data.problems import LAYOUT, UNREADABLE, Problems, shown
 from thaw.data.shards import is_shard, read_class_names, read_shards
 from thaw.support.errors import ThawError
@@ -36,21 +32,6 @@ from thaw.support.places import FOLDER, kind
 
 Keep = Callable[[int, NDArray[np.uint8]], None]
 """Takes a picture's position and its canonical pixels (224, 224, 3) uint8."""
-_AT_ONCE = 8
-"""Pictures in one task of a thread."""
-_AHEAD = 2
-"""Tasks for each thread that are begun before their turn: more would only take memory."""
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """A picture: its canonical pixels if they were asked for, their digest, and whether gray."""
-
-    pixels: NDArray[np.uint8] | None
-    digest: bytes
-    gray: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +39,8 @@ class Pictures:
     """The pictures of a folder that passed all checks.
 
     Attributes:
-        folder: where they are.
+        files: their names, and how to decode them again.
         classes: the class names, in the order of the labels.
-        files: the name of each below `folder`, with slashes, or `shard.tar/member`; sorted. What is
-            not UTF-8 is written with escapes.
         labels: (n,) int64.
         groups: (n,) int64, equal for pictures with the same canonical pixels. They must stay in one
             part.
@@ -70,22 +49,17 @@ class Pictures:
         gray: whether all pictures are gray.
         left_out: how many files and folders were left out, such as hidden ones.
         moved: how many pictures were moved to another part, since a copy was there.
-        sources: where the bytes of each are.
-        digests: SHA-256 of the canonical pixels of each.
 
     """
 
-    folder: Path
+    files: PictureFiles
     classes: tuple[str, ...]
-    files: tuple[str, ...]
     labels: NDArray[np.int64]
     groups: NDArray[np.int64]
     parts: NDArray[np.str_] | None
     gray: bool
     left_out: int
     moved: int
-    sources: tuple[Source, ...] = field(repr=False)
-    digests: tuple[bytes, ...] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -94,31 +68,6 @@ class Pictures:
     def duplicates(self) -> int:
         """How many pictures are copies of others: there are this many fewer different ones."""
         return len(self) - len(np.unique(self.groups))
-
-    def decode_again(self, positions: NDArray[np.int64] | Sequence[int]) -> NDArray[np.uint8]:
-        """Return the canonical pixels of some pictures, (len(positions), 224, 224, 3) uint8.
-
-        Raises:
-            ThawError: a file has changed since `read_pictures`, or can no longer be read.
-
-        """
-        pixels = np.empty((len(positions), SIDE, SIDE, 3), np.uint8)
-        sources = [self.sources[i] for i in positions]
-        with closing(_decode_all(sources, pixels=True)) as outcomes:
-            for row, (position, outcome) in enumerate(zip(positions, outcomes, strict=True)):
-                if isinstance(outcome, PictureError):
-                    raise self._changed(position, f"it {outcome}") from outcome
-                if outcome.pixels is None or outcome.digest != self.digests[position]:
-                    raise self._changed(position, "other pixels")
-                pixels[row] = outcome.pixels
-        return pixels
-
-    def _changed(self, position: int, received: str) -> ThawError:
-        return ThawError(
-            f"{shown(self.files[position])} in {shown(str(self.folder))} has changed since thaw "
-            f"first read it. Received: {received}. Leave the folder as it is while thaw runs, and "
-            "run again."
-        )
 
 
 def read_pictures(folder: Path, keep: Keep | None = None) -> Pictures:
@@ -156,17 +105,19 @@ def read_pictures(folder: Path, keep: Keep | None = None) -> Pictures:
     problems.check()
     digests = tuple(picture.digest for picture in decoded if picture)  # all are
     return Pictures(
-        folder=folder,
+        files=PictureFiles(
+            folder,
+            tuple(_writable(entry.name) for entry in entries),
+            tuple(entry.source for entry in entries),
+            digests,
+        ),
         classes=layout.classes,
-        files=tuple(_writable(entry.name) for entry in entries),
         labels=layout.labels,
         groups=group(digests),
         parts=np.array(PARTS)[parts] if layout.given else None,
         gray=all(picture.gray for picture in decoded if picture),
         left_out=found.left_out,
         moved=int((parts != layout.parts).sum()),
-        sources=tuple(entry.source for entry in entries),
-        digests=digests,
     )
 
 
@@ -192,7 +143,7 @@ def _decode_checked(
     decoded: list[Decoded | None] = []
     sources = [entry.source for entry in entries]
     with (
-        closing(_decode_all(sources, pixels=keep is not None)) as outcomes,
+        closing(decode_all(sources, pixels=keep is not None)) as outcomes,
         tqdm(desc="decode", total=len(entries), unit="img", disable=None) as bar,
     ):
         for position, (entry, outcome) in enumerate(zip(entries, outcomes, strict=True)):
@@ -221,45 +172,6 @@ def _check_content(
     check_conflicts([entries[i].name for i in known], labels, groups, problems)
     check_counts(layout, labels, parts, groups, problems)
     return parts
-
-
-def _decode_all(
-    sources: Sequence[Source], *, pixels: bool
-) -> Generator[Decoded | PictureError, None, None]:
-    """Decode on all cores; yield the outcomes in order."""
-
-    def some(start: int) -> list[Decoded | PictureError]:
-        return [_outcome(source, pixels) for source in sources[start : start + _AT_ONCE]]
-
-    with safe_pillow():
-        for outcomes in _in_order(some, range(0, len(sources), _AT_ONCE)):
-            yield from outcomes
-
-
-def _outcome(source: Source, keep_pixels: bool) -> Decoded | PictureError:
-    try:
-        pixels = source.decode()
-    except PictureError as error:
-        return error
-    digest = hashlib.sha256(pixels.data).digest()
-    return Decoded(pixels if keep_pixels else None, digest, is_gray(pixels))
-
-
-def _in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Call a function on all cores, and yield the results in order.
-
-    joblib's generator does not wait for a slow reader: all pixels could pile up in memory. Here at
-    most `_AHEAD` calls for each core are done before their turn.
-    """
-    cores = joblib.cpu_count()
-    with ThreadPoolExecutor(cores) as pool:
-        waiting: deque[Future[R]] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > _AHEAD * cores:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _writable(name: str) -> str:

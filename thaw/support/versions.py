@@ -18,11 +18,11 @@ from thaw.support.places import check_input
 LOCK = Path("requirements.lock")
 ROOT = Path(__file__).parents[2]
 DECISIVE = (
-    *("h5py", "hdf5plugin", "keras", "numpy", "openvino", "scikit-image", "scikit-learn"),
-    *("scipy", "tensorflow", "zstandard"),
+    *("h5py", "hdf5plugin", "keras", "numpy", "openvino", "pillow", "scikit-image"),
+    *("scikit-learn", "scipy", "tensorflow", "zstandard"),
 )
 """Packages that compute or write results."""
-DRAWING = ("jinja2", "kiwisolver", "markupsafe", "matplotlib", "pillow")
+DRAWING = ("jinja2", "kiwisolver", "markupsafe", "matplotlib")
 """Further packages that the bytes of plots/ and report/ depend on."""
 _MODULES = {"pillow": "PIL", "scikit-image": "skimage", "scikit-learn": "sklearn"}
 
