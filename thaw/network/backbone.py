@@ -9,6 +9,9 @@ from thaw.config.fields import BACKBONE_LAYERS
 from thaw.network import faster
 from thaw.network.weights import resnet50
 
+MEANS = {2: 103.939, 1: 116.779, 0: 123.68}
+"""ImageNet's mean colour in 0..255, by channel of an RGB image, in the order of BGR."""
+
 
 class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation that uses the statistics of the batch in training, even when frozen.
@@ -137,7 +140,9 @@ def preprocess(images: keras.KerasTensor, value_range: str) -> keras.KerasTensor
     images = ops.cast(images, "float32")
     if value_range == "0-1":
         images = images / 255.0
-    return keras.applications.resnet.preprocess_input(images)
+    # The same bits as Keras' `preprocess_input`. That one adds a tensor that it makes outside of
+    # the graph, and an ONNX file of such a graph does not run. A layer would add to weights files.
+    return ops.stack([images[..., i] - mean for i, mean in MEANS.items()], axis=-1)
 
 
 def image_model(
