@@ -98,8 +98,12 @@ def resize(pictures: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def is_gray(picture: NDArray[np.uint8]) -> bool:
     """Whether the three channels of a picture (height, width, 3) are equal."""
-    red, green, blue = np.moveaxis(picture, -1, 0)
-    return np.array_equal(red, green) and np.array_equal(green, blue)
+    few = picture[::16, ::16]  # enough for most pictures in colour, and 100 times faster
+    return all(
+        np.array_equal(some[..., 0], some[..., channel])
+        for some in (few, picture)
+        for channel in (1, 2)
+    )
 
 
 def _check_file(path: Path) -> None:
