@@ -79,7 +79,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ThawError, match=r"features\.h5 cannot be read.*dvc repro"):
-        features.load_features(path, "train")
+        features.load_features(path, "train", 10)
 
 
 def test_a_file_without_the_part_is_named(tmp_path: Path) -> None:
