@@ -1,6 +1,7 @@
 # make repro            set up, then run the pipeline; QUIET=1 hides the progress of the epochs
 # make test             set up, then run the fast tests
 # make test-slow        run the real pipeline on few images as a test
+# make test-long        run what CI has no time for: kills, queues, all stages again
 # make lint             check style, format and types
 # make compare          print the modes and the experiments so far as tables
 # make study SET=curve  run a set of experiments (tools/study/sets.yaml) in DVC's queue; a stopped
@@ -28,7 +29,7 @@ PRETRAIN_STAMP := $(PRETRAIN_VENV)/.installed
 # Stages and tests then find the virtual environment's tools before the shell's own.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-slow lint lock setup bench bench-quick bench-engines bench-memory
+.PHONY: repro test test-slow test-long lint lock setup bench bench-quick bench-engines bench-memory
 .PHONY: bench-faster bench-overhead bench-scaling study curve reliability audit notebook compare browser pr-comment pretrain test-pretrain
 .DELETE_ON_ERROR:
 
@@ -41,7 +42,10 @@ test: setup
 	$(BIN)/python -m pytest
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not long"
+
+test-long: setup
+	$(BIN)/python -m pytest -m long
 
 lint: setup
 	$(BIN)/ruff check .

@@ -99,6 +99,7 @@ def test_a_second_run_does_nothing(project: Project) -> None:
     assert project.run("git", "status", "--porcelain") == ""
 
 
+@pytest.mark.long
 def test_running_all_again_gives_the_same_bytes(project: Project) -> None:
     assert len(ran(project.dvc("repro", "--force"))) == 10
     assert project.run("git", "status", "--porcelain") == ""
@@ -187,6 +188,7 @@ def test_a_bad_folder_is_named_and_nothing_is_lost(project: Project, tmp_path: P
     assert project.changed() == ""
 
 
+@pytest.mark.long
 def test_a_queue_with_two_workers_succeeds(project: Project) -> None:
     try:
         assert queued(project, range(20, 23)) == 3
@@ -197,6 +199,7 @@ def test_a_queue_with_two_workers_succeeds(project: Project) -> None:
     assert "freeze-21" in table
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("stage", "share", "name"), [("features", 0.5, "SIGINT"), ("train-full", 0.8, "SIGKILL")]
 )
@@ -274,6 +277,7 @@ def test_a_damaged_object_of_dvcs_cache_is_named_and_replaced(project: Project) 
     assert project.changed() == ""
 
 
+@pytest.mark.long
 def test_two_runs_at_once_do_not_disturb_each_other(project: Project) -> None:
     both = [faults.start(project, "train-full") for _ in range(2)]
     said = {running.communicate()[0].decode(): running.returncode for running in both}
@@ -302,7 +306,9 @@ def test_a_bad_param_ends_with_one_message_and_loses_nothing(project: Project) -
     assert project.run("git", "status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize(("freeze", "cached"), [("10", False), ("conv4", True)])
+@pytest.mark.parametrize(
+    ("freeze", "cached"), [pytest.param("10", False, marks=pytest.mark.long), ("conv4", True)]
+)
 def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     project: Project, freeze: str, cached: bool
 ) -> None:

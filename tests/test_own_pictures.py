@@ -183,6 +183,7 @@ def test_other_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_few_is_made_from_debians_package(tmp_path: Path) -> None:
     said = make("few", tmp_path / "few")
     assert said.endswith(
