@@ -338,6 +338,29 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     assert not list(checkpoints.glob("*"))
 
 
+def test_an_artifact_of_a_repository_with_a_remote_names_pictures(
+    project: Project, pictures: Path, tmp_path: Path
+) -> None:
+    shared = Project(tmp_path / "shared")
+    project.run("git", "clone", "--quiet", str(project.root), str(shared.root))
+    shared.dvc("cache", "dir", "--local", str(project.root / ".dvc/cache"))
+    shared.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
+    shared.commit()
+    shared.dvc("push", "train-partial")
+    user = Project(tmp_path / "user")
+    user.root.mkdir()
+    user.dvc("artifacts", "get", str(shared.root), "partial")
+    assert {path.name for path in (user.root / "partial").iterdir()} == {
+        "model.json",
+        "model.weights.h5",
+    }
+    picture = next(pictures.glob("*/*.jpg"))
+    command = (sys.executable, "-m", "thaw.predict", "--model", "partial", "--json", str(picture))
+    said = user.run(*command, changes={"PYTHONPATH": str(ROOT)})
+    (line,) = (line for line in said.splitlines() if line.startswith("{"))
+    assert len(json.loads(line)["classes"]) == 3
+
+
 def test_weights_without_a_top_leave_the_references(project: Project) -> None:
     keras.utils.set_random_seed(0)
     weights.resnet50(32, top=False).save_weights(project.root / "notop.weights.h5")
