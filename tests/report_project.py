@@ -1,8 +1,7 @@
 """A made-up project through its last stage but one: what the report is made of."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from functools import cache
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import Any
 
 import h5py
 import numpy as np
-import pytest
 from conftest import ROOT, gray_images
 from numpy.typing import NDArray
 
 from thaw.config.params import Params
-from thaw.data import image_store
 from thaw.data.dataset import Dataset, write_dataset
 from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.data.image_store import LARGE, SMALL, open_images, write_images
@@ -224,14 +221,6 @@ def make_pictures(
         write_csv(root / f"data/results/diagnose/{name}.csv", header, [])
     _write_results(root, dataset, labels, positions, {"baseline": about, "diagnose": {}})
     return _drawn(root) if drawn else root
-
-
-@contextmanager
-def any_classes() -> Iterator[None]:
-    """Let `open_images` read labels of up to 1,000 classes, for as long as it counts them to 10."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_store, "CLASSES", 1000, raising=False)
-        yield
 
 
 @cache

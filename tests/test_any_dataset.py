@@ -3,7 +3,6 @@
 import re
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import needs_browser
 from playwright.sync_api import Browser
-from report_project import any_classes, make_pictures
+from report_project import make_pictures
 
 from thaw.findings.intervals import share_metrics
 from thaw.report import pages
@@ -28,12 +27,6 @@ HOSTILE = (
     *("#3", "Ж ế", "\u202eturned"),
 )
 """Names in several scripts, with what Markdown, HTML or formulas give a meaning, and long ones."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def labels_of_many_classes() -> Iterator[None]:
-    with any_classes():
-        yield
 
 
 @pytest.fixture(scope="module")
