@@ -13,6 +13,7 @@
 # make bench-memory     measure the memory of each stage
 # make bench-overhead   measure where an idle `dvc repro` spends its time
 # make pr-comment BASE=main   print what the working tree changes against BASE, as Markdown
+# make export-setup     install what `python -m thaw.export --format onnx` needs besides
 # make browser          install chromium for the tests of report.html; needs root
 # make reliability      test failures at length, which takes hours; docs/reliability.md lists them
 # make audit            look for known vulnerabilities in requirements.lock; needs the network
@@ -29,7 +30,7 @@ PRETRAIN_STAMP := $(PRETRAIN_VENV)/.installed
 # Stages and tests then find the virtual environment's tools before the shell's own.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-slow test-long lint lock setup bench bench-quick bench-engines bench-memory
+.PHONY: export-setup repro test test-slow test-long lint lock setup bench bench-quick bench-engines bench-memory
 .PHONY: bench-faster bench-overhead bench-scaling study curve reliability audit notebook compare browser pr-comment pretrain test-pretrain
 .DELETE_ON_ERROR:
 
@@ -51,6 +52,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+export-setup: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements-export.lock
 
 audit:
 	$(PYTHON) -m venv --clear $(VENV)/audit
@@ -140,4 +145,6 @@ $(PRETRAIN_STAMP): $(STAMP) requirements.lock pretrain/requirements.txt
 lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
+	uv pip compile --group export --constraint requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --quiet --output-file requirements-export.lock
 	$(BIN)/python -m tools.versions

@@ -7,7 +7,6 @@ Writes  data/fashion-mnist/   train-images-idx3-ubyte and its three siblings, de
 
 from pathlib import Path
 
-
 from thaw.config.fields import FASHION_MNIST
 from thaw.config.stages import DownloadConfig
 from thaw.data.mirrors import download, mirrors

@@ -1,1 +1,1 @@
-"""Trained classifiers for other programs: exported, and checked by the runtimes that run them."""
+"""What a trained classifier is good for: predictions for files, and exports."""

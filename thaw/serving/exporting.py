@@ -14,6 +14,7 @@ import numpy as np
 from thaw import __version__
 from thaw.data.decoding import SIDE
 from thaw.network.classifier import Description, load_classifier, read_description
+from thaw.report.results import MODES
 from thaw.serving import checking, formats
 from thaw.serving.checking import Check
 from thaw.serving.formats import FORMATS, Format
@@ -23,7 +24,6 @@ from thaw.support.files import atomic_folder, require_space
 from thaw.support.places import FOLDER, check_input, check_output, kind
 from thaw.support.tables import write_json
 
-MODES = ("frozen", "partial", "full")
 EXPORTS = Path("exports")
 EXPORT_FILE = "export.json"
 """What thaw writes beside every exported model. A folder without it is not an export."""
@@ -141,15 +141,15 @@ def _require_int8_of_litert(name: str, int8: bool) -> None:
 def _about(description: Description) -> dict[str, Any]:
     """Return what others need to know to use an export."""
     size = description.image_size
-    gray = "made gray, " if description.gray else ""
+    gray = ", then made gray" if description.gray else ""
     return {
         "classes": list(description.classes),
         "image_size": size,
         "input": f"images (n, {size}, {size}, 3) uint8, RGB, 0 to 255",
         "output": f"probabilities (n, {len(description.classes)}) float32, in the order of classes",
         "decode": (
-            f"upright by EXIF, {gray}centre square as wide as the short side, antialiased to "
-            f"{SIDE} px, then to {size} px"
+            "a picture upright by its EXIF tag, its centre square, resized (bilinear, "
+            f"antialiased) to {SIDE} px, then to {size} px{gray}"
         ),
         "dataset": description.dataset,
         "weights": description.weights,
