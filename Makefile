@@ -1,6 +1,7 @@
 # make repro            set up, then run the pipeline; QUIET=1 hides the progress of the epochs
 # make test             set up, then run the fast tests
 # make test-slow        run the real pipeline on few images as a test
+# make test-long        run what CI has no time for: kills, queues, all stages again
 # make lint             check style, format and types
 # make compare          print the modes and the experiments so far as tables
 # make study SET=curve  run a set of experiments (tools/study/sets.yaml) in DVC's queue; a stopped
@@ -12,6 +13,7 @@
 # make bench-memory     measure the memory of each stage
 # make bench-overhead   measure where an idle `dvc repro` spends its time
 # make pr-comment BASE=main   print what the working tree changes against BASE, as Markdown
+# make export-setup     install what `python -m thaw.export --format onnx` needs besides
 # make browser          install chromium for the tests of report.html; needs root
 # make reliability      test failures at length, which takes hours; docs/reliability.md lists them
 # make audit            look for known vulnerabilities in requirements.lock; needs the network
@@ -28,7 +30,7 @@ PRETRAIN_STAMP := $(PRETRAIN_VENV)/.installed
 # Stages and tests then find the virtual environment's tools before the shell's own.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-slow lint lock setup bench bench-quick bench-engines bench-memory
+.PHONY: export-setup repro test test-slow test-long lint lock setup bench bench-quick bench-engines bench-memory
 .PHONY: bench-faster bench-overhead bench-scaling study curve reliability audit notebook compare browser pr-comment pretrain test-pretrain
 .DELETE_ON_ERROR:
 
@@ -41,12 +43,19 @@ test: setup
 	$(BIN)/python -m pytest
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not long"
+
+test-long: setup
+	$(BIN)/python -m pytest -m long
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+export-setup: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements-export.lock
 
 audit:
 	$(PYTHON) -m venv --clear $(VENV)/audit
@@ -136,4 +145,6 @@ $(PRETRAIN_STAMP): $(STAMP) requirements.lock pretrain/requirements.txt
 lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
+	uv pip compile --group export --constraint requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --quiet --output-file requirements-export.lock
 	$(BIN)/python -m tools.versions

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def mode_metrics(
 ) -> dict[str, float | int | str]:
     """Return a mode's metrics, of which the first `wrong` images' answers are wrong: `answers`."""
     count = len(labels)
-    confidence = np.array([0.9 - image / 1000 for image in range(count)])
+    confidence = np.array([0.9 - image / max(1000, 2 * count) for image in range(count)])
     bins = calibration_curve(confidence, np.arange(count) >= wrong)
     return (
         scores(*share_metrics("test_accuracy", count - wrong, count).values())
@@ -163,6 +164,7 @@ def make_pictures(
     files: Sequence[str] = (),
     baseline: Mapping[str, Any] | None = None,
     name: str = "pictures",
+    drawn: bool = True,
 ) -> Path:
     """Write a project on a folder of pictures, as `make` does.
 
@@ -172,6 +174,7 @@ def make_pictures(
         files: the files of the first test pictures; by default made-up names.
         baseline: more of the baseline's metrics.
         name: the folder's name.
+        drawn: whether the plots are drawn too.
 
     """
     classes, images = tuple(sizes), root / "data/images"
@@ -190,7 +193,12 @@ def make_pictures(
     positions = np.arange(len(labels)) + 7  # of all pictures, those of train come first here
     with h5py.File(images / f"rgb{LARGE}.h5", "w") as file:
         file["test/labels"], file["test/positions"] = labels, positions
-        file.create_dataset("test/images", data=photographs(labels), chunks=(1, LARGE, LARGE, 3))
+        side = (LARGE, LARGE, 3)
+        stored = file.create_dataset(
+            "test/images", (len(labels), *side), "u1", chunks=(1, *side), compression="lzf"
+        )
+        for row, label in enumerate(labels):
+            stored[row] = photograph(int(label) % 11)
     named = [*files, *(f"folder/picture {i}.jpg" for i in range(len(files), len(labels)))]
     rows = [
         ("test", position, classes[label], file)
@@ -212,17 +220,16 @@ def make_pictures(
         header = [field.name for field in fields(row)]
         write_csv(root / f"data/results/diagnose/{name}.csv", header, [])
     _write_results(root, dataset, labels, positions, {"baseline": about, "diagnose": {}})
-    return _drawn(root)
+    return _drawn(root) if drawn else root
 
 
-def photographs(labels: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return pictures, (n, 224, 224, 3) uint8: slopes of colour, by the label."""
-    slope = np.linspace(0, 1, LARGE)
-    steep = 1 + labels[:, None, None] % 7
-    red = np.broadcast_to(slope[None, :, None] ** steep, (len(labels), LARGE, LARGE))
-    green = np.broadcast_to(slope[None, None, :] ** steep, red.shape)
-    blue = np.broadcast_to((labels[:, None, None] % 3) / 2, red.shape)
-    return (255 * np.stack([red, green, blue], axis=-1)).astype(np.uint8)
+@cache
+def photograph(kind: int) -> NDArray[np.uint8]:
+    """Return a picture, (224, 224, 3) uint8: slopes of colour, which `kind` turns."""
+    slope = np.linspace(0, 255, LARGE)
+    red, green = np.meshgrid(np.roll(slope, 20 * kind), slope)
+    blue = np.full_like(red, 255 * (kind % 3) / 2)
+    return np.stack([red, green, blue], axis=-1).astype(np.uint8)
 
 
 def _write_results(
@@ -273,7 +280,7 @@ def answers(
     rows = []
     for image, label in enumerate(labels):
         said = classes[(label + (image < wrong)) % len(classes)]
-        rows.append((0, image, classes[label], said, 0.9 - image / 1000))
+        rows.append((0, image, classes[label], said, 0.9 - image / max(1000, 2 * len(labels))))
     return rows
 
 

@@ -244,6 +244,7 @@ def weights_files(network: keras.Model, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @often(300)
 @given(layout=st.integers(0, 1), damages=st.lists(BYTES, min_size=1, max_size=20))
 def test_damaged_weights_files(

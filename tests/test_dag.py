@@ -14,10 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, Mirror, needs_browser
+from PIL import Image
 from playwright.sync_api import Browser
+from skimage import data
 
 from tests.reliability import disks, faults
 from tests.reliability.project import Project, create, environment
@@ -96,6 +99,7 @@ def test_a_second_run_does_nothing(project: Project) -> None:
     assert project.run("git", "status", "--porcelain") == ""
 
 
+@pytest.mark.long
 def test_running_all_again_gives_the_same_bytes(project: Project) -> None:
     assert len(ran(project.dvc("repro", "--force"))) == 10
     assert project.run("git", "status", "--porcelain") == ""
@@ -124,6 +128,67 @@ def test_another_seed_repeats_no_extraction(project: Project) -> None:
     assert ran(output) == ["weights"]
 
 
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve crops of each of three photographs, in a folder of a name that needs quotes."""
+    folder = tmp_path_factory.mktemp("pictures") / "meine Bilder (ü)"
+    random = np.random.default_rng(0)
+    photographs = {"Katze": data.chelsea(), "咖啡": data.coffee(), "low": data.astronaut()}
+    for name, photograph in photographs.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(12):
+            top, left = random.integers(0, 90, 2)
+            crop = photograph[top : top + 200, left : left + 300]
+            Image.fromarray(crop).save(folder / name / f"{i:02}.{'jpg' if i % 2 else 'png'}")
+    return folder
+
+
+def test_a_folder_of_pictures_runs_all_that_applies(project: Project, pictures: Path) -> None:
+    """With the counts of Fashion-MNIST in params.yaml, and the colours that the pictures have."""
+    chosen = ("--set-param", f"dataset='{pictures}'")
+    output = project.dvc("exp", "run", *chosen)
+    assert {"download", "preprocess", "features", "train-frozen", "report"} <= set(ran(output))
+    assert "100 images are asked for, and 24 are there: all are taken" in output
+    metrics = {name: json.loads((project.root / name).read_text()) for name in METRICS}
+    assert metrics["metrics/diagnose.json"] == {}
+    assert metrics["metrics/frozen.json"]["test_images"] == 7
+    assert metrics["metrics/frozen.json"]["test_accuracy_low"] >= 0, "a class is called low, too"
+    report = (project.root / "report/report.md").read_text()
+    assert "meine Bilder (ü)" in report
+    assert "咖啡" in report
+    assert ran(project.dvc("exp", "run", *chosen)) == []
+    project.dvc("plots", "show")
+    removed = next(pictures.glob("low/*"))
+    content = removed.read_bytes()
+    removed.unlink()
+    try:
+        assert "preprocess" in ran(project.dvc("exp", "run", "preprocess", *chosen))
+    finally:
+        removed.write_bytes(content)
+
+
+def test_a_folder_of_pictures_can_be_queued(project: Project, pictures: Path) -> None:
+    chosen = ("--set-param", f"dataset='{pictures}'", "--set-param", "samples.seed=1")
+    try:
+        project.dvc("exp", "run", "--queue", "--name", "queued", *chosen, "preprocess")
+        project.dvc("queue", "start")
+        project.dvc("queue", "logs", "queued", "--follow")
+        assert "Success" in project.dvc("queue", "status")
+    finally:
+        stop(project)
+
+
+def test_a_bad_folder_is_named_and_nothing_is_lost(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat/empty.png").touch()
+    output = project.dvc("exp", "run", "--set-param", f"dataset={tmp_path}", code=None)
+    assert "cat/empty.png is empty" in output
+    assert "Traceback" not in output
+    project.reset()
+    assert project.changed() == ""
+
+
+@pytest.mark.long
 def test_a_queue_with_two_workers_succeeds(project: Project) -> None:
     try:
         assert queued(project, range(20, 23)) == 3
@@ -134,6 +199,7 @@ def test_a_queue_with_two_workers_succeeds(project: Project) -> None:
     assert "freeze-21" in table
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("stage", "share", "name"), [("features", 0.5, "SIGINT"), ("train-full", 0.8, "SIGKILL")]
 )
@@ -211,6 +277,7 @@ def test_a_damaged_object_of_dvcs_cache_is_named_and_replaced(project: Project) 
     assert project.changed() == ""
 
 
+@pytest.mark.long
 def test_two_runs_at_once_do_not_disturb_each_other(project: Project) -> None:
     both = [faults.start(project, "train-full") for _ in range(2)]
     said = {running.communicate()[0].decode(): running.returncode for running in both}
@@ -239,7 +306,9 @@ def test_a_bad_param_ends_with_one_message_and_loses_nothing(project: Project) -
     assert project.run("git", "status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize(("freeze", "cached"), [("10", False), ("conv4", True)])
+@pytest.mark.parametrize(
+    ("freeze", "cached"), [pytest.param("10", False, marks=pytest.mark.long), ("conv4", True)]
+)
 def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     project: Project, freeze: str, cached: bool
 ) -> None:
@@ -267,6 +336,29 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     assert ("output: cached" in said) is cached
     assert [sha256(project.root / name) for name in files] == before
     assert not list(checkpoints.glob("*"))
+
+
+def test_an_artifact_of_a_repository_with_a_remote_names_pictures(
+    project: Project, pictures: Path, tmp_path: Path
+) -> None:
+    shared = Project(tmp_path / "shared")
+    project.run("git", "clone", "--quiet", str(project.root), str(shared.root))
+    shared.dvc("cache", "dir", "--local", str(project.root / ".dvc/cache"))
+    shared.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
+    shared.commit()
+    shared.dvc("push", "train-partial")
+    user = Project(tmp_path / "user")
+    user.root.mkdir()
+    user.dvc("artifacts", "get", str(shared.root), "partial")
+    assert {path.name for path in (user.root / "partial").iterdir()} == {
+        "model.json",
+        "model.weights.h5",
+    }
+    picture = next(pictures.glob("*/*.jpg"))
+    command = (sys.executable, "-m", "thaw.predict", "--model", "partial", "--json", str(picture))
+    said = user.run(*command, changes={"PYTHONPATH": str(ROOT)})
+    (line,) = (line for line in said.splitlines() if line.startswith("{"))
+    assert len(json.loads(line)["classes"]) == 3
 
 
 def test_weights_without_a_top_leave_the_references(project: Project) -> None:

@@ -79,14 +79,14 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ThawError, match=r"features\.h5 cannot be read.*dvc repro"):
-        features.load_features(path, "train")
+        features.load_features(path, "train", 10)
 
 
 def test_a_file_without_the_part_is_named(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "features.h5", "w") as file:
         file.create_group("test")
     with pytest.raises(ThawError, match=r"features\.h5 cannot be read"):
-        features.load_features(tmp_path / "features.h5", "train")
+        features.load_features(tmp_path / "features.h5", "train", 10)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_features_whose_labels_cannot_be_right_are_refused(
         file["test/features"] = np.zeros((2, 4), np.float32)
         file["test/labels"] = np.array(labels)
     with pytest.raises(ThawError, match=said):
-        features.load_features(tmp_path / "features.h5", "test")
+        features.load_features(tmp_path / "features.h5", "test", 10)

@@ -96,7 +96,7 @@ def test_the_versions_are_the_locked_ones() -> None:
 
 
 def test_whatever_computes_has_its_version_named() -> None:
-    named = {"scikit-image": "skimage", "scikit-learn": "sklearn"}
+    named = {"pillow": "PIL", "scikit-image": "skimage", "scikit-learn": "sklearn"}
     imported = {
         name.split(".")[0]
         for stage in STAGES

@@ -271,6 +271,7 @@ def test_experiments_run_whatever_the_users_git_does(project: Project, home: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_experiments_run_in_a_linked_worktree(project: Project, tmp_path: Path) -> None:
     """DVC 5456, 10812."""
     project.run("git", "worktree", "add", "--quiet", str(tmp_path / "linked"), "HEAD")
@@ -304,6 +305,7 @@ def test_a_number_without_a_name_runs_it_all(project: Project) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_dvc_puts_aside_comes_back(project: Project) -> None:
     """vscode-dvc 4802, DVC 7955: `exp apply` takes uncommitted changes away, without a word."""
     experiment(project, 93)
@@ -319,6 +321,7 @@ def test_what_dvc_puts_aside_comes_back(project: Project) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_cache_of_links_is_not_written_through(project: Project) -> None:
     """DVC 2399, 10057, as `project` has it."""
     project.dvc("config", "--local", "cache.type", "symlink")

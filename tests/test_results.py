@@ -53,7 +53,8 @@ def test_what_the_stages_wrote_holds_together(project: Path) -> None:
         ("full", "test_accuracy_high", 0.5, "0.8583, as"),
         ("full", "test_macro_recall", 0.8, "0.79, as"),
         ("full", "test_macro_recall", 1.1, "a number, from 0 to 1"),
-        ("full", "test_macro_f1", 0.8, "0.7900, as"),
+        # 14 / 19 of T-shirts, 16 / 21 of trousers, 0.8 of each other class.
+        ("full", "test_macro_f1", 0.8, "0.7899, as"),
         ("full", "generalization_gap", 0.06, "0.05, as"),
         ("full", "generalization_gap", -2, "a number, from -1 to 1"),
         ("full", "train_accuracy", 0.9, "0.15, as"),

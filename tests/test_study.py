@@ -148,6 +148,7 @@ def test_a_set_is_run_by_dvcs_queue_once_and_collected(tiny: Project) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_set_goes_on_after_its_workers_were_killed(tiny: Project) -> None:
     hold = tiny.root / "hold"
     hold.touch()

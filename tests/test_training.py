@@ -13,7 +13,7 @@ from thaw.support.errors import ThawError
 from thaw.support.runtime import set_up
 from thaw.training.batches import ArrayBatches, Batches
 from thaw.training.checkpoint import Checkpoint, uncompiled
-from thaw.training.fitting import cross_entropy, fit, warm_up_head
+from thaw.training.fitting import class_weights, cross_entropy, fit, warm_up_head
 from thaw.training.history import History
 from thaw.training.optimizers import build_optimizer
 
@@ -263,6 +263,27 @@ def test_smoothed_cross_entropy_by_hand() -> None:
     assert not isinstance(loss, str)
     assert float(loss(np.array([3]), probabilities)[0]) == pytest.approx(expected, rel=1e-5)
     assert cross_entropy(0.0) == "sparse_categorical_crossentropy"
+
+
+def test_balanced_classes_weigh_the_same_by_hand() -> None:
+    labels = np.array([0] * 6 + [1] * 3 + [2])
+    assert class_weights(labels, "none") is None
+    weights = class_weights(labels, "balanced")
+    assert weights == pytest.approx({0: 10 / 18, 1: 10 / 9, 2: 10 / 3})
+    assert sum(weights[label] for label in labels) == pytest.approx(10), "10 images, as before"
+
+
+def test_the_loss_is_weighted_by_class(tmp_path: Path) -> None:
+    """At a rate of almost 0, the first epoch's loss is that of the initial weights."""
+    model = keras.Sequential([keras.Input((FEATURES.shape[1],)), keras.layers.Dense(10, "softmax")])
+    right = model.predict(FEATURES, verbose=0)[np.arange(len(LABELS)), LABELS]
+    weights = {label: 1.0 + label for label in range(10)}
+    expected = np.mean(-np.log(right) * (1 + LABELS))
+    slow = settings(epochs=1, learning_rate=1e-12)
+    kept = Checkpoint(tmp_path / "checkpoint")
+    history = fit(model, batches(), batches(), slow, kept, class_weight=weights)
+    assert history.rows[0]["loss"] == pytest.approx(expected, rel=1e-3)
+    assert history.rows[0]["val_loss"] == pytest.approx(np.mean(-np.log(right)), rel=1e-3)
 
 
 def test_the_head_warmup_is_the_same_every_time() -> None:

@@ -6,6 +6,7 @@ if one could not or there is no model, and 2 if the arguments are wrong.
 
 import argparse
 import csv
+import io
 import json
 import os
 import sys
@@ -29,7 +30,8 @@ STDIN = "-"
 def main() -> int:
     """Print a line for each picture; return 1 if one of them could not be read, else 0."""
     options = _options()
-    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be valid text
+        sys.stdout.reconfigure(errors="backslashreplace")
     set_up(threads=joblib.cpu_count())
     folder = options.model or paths.MODELS / options.mode
     try:

@@ -5,6 +5,7 @@ two. So a stage cannot read an entry that DVC does not watch. A config's dump id
 checkpoints: a run continues only from one with the same dump.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -153,7 +154,7 @@ class Thawing:
     engine: str = "keras"
 
 
-class FineTuneConfig(StageConfig):
+class FineTuneConfig(StageConfig, ABC):
     """The entries that both stages that train the backbone read."""
 
     memory_gb = (2.1, 3.7)
@@ -167,9 +168,9 @@ class FineTuneConfig(StageConfig):
     value_range: str
 
     @property
+    @abstractmethod
     def training(self) -> BackboneTraining:
         """How the model is fitted."""
-        raise NotImplementedError
 
     @property
     def thawing(self) -> Thawing:

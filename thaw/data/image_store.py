@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from thaw.data.dataset import read_dataset
 from thaw.data.decoding import resize
+from thaw.data.picture_files import PictureFiles
 from thaw.data.resizing import resize_gray, to_rgb
 from thaw.data.splits import Split, stratified
 from thaw.support.errors import ThawError, remedy
@@ -106,7 +107,8 @@ class Images:
 
     Attributes:
         path: the file.
-        stored: the pixels (N, side, side, 3) uint8 of the whole split, on disk or in memory.
+        stored: the pixels (N, side, side, 3) uint8 of the whole split, on disk or in memory, or the
+            files to decode them from.
         rows: (n,) positions of the images in `stored`.
         labels: (n,) classes, from 0.
         positions: (n,) positions of the images in the original file, or in the list of pictures.
@@ -116,7 +118,7 @@ class Images:
     """
 
     path: Path
-    stored: h5py.Dataset | NDArray[np.uint8]
+    stored: h5py.Dataset | NDArray[np.uint8] | PictureFiles
     rows: NDArray[np.int64]
     labels: NDArray[np.int64]
     positions: NDArray[np.int64]
@@ -130,12 +132,14 @@ class Images:
         """Return the images at the indices `which`, (n, size, size, 3) uint8, in that order.
 
         Raises:
-            ThawError: the file is damaged.
+            ThawError: the file is damaged, or a picture's own file has changed.
 
         """
         rows = self.rows[which]
         if isinstance(self.stored, np.ndarray):
             pixels = self.stored[rows]
+        elif isinstance(self.stored, PictureFiles):
+            pixels = self.stored.decode(rows)
         else:
             pixels = self._read(self.stored, rows)
         if pixels.shape[1] == self.size:
@@ -190,7 +194,10 @@ def open_images(folder: Path, size: int, split: str) -> Images:
         # Fashion-MNIST's splits have their own images. Those of pictures share one array, because
         # it is written before the splits are known.
         own = "images" in file[split]
-        stored = file[split]["images"] if own else file["images"]
+        if own or "images" in file:
+            stored = file[split]["images"] if own else file["images"]
+        else:  # too many pictures to store
+            stored = PictureFiles.read(file, folder.parent.parent / dataset.folder)
         rows = np.arange(len(stored)) if own else positions
         if not large:
             stored, rows = stored[:] if own else stored[:][rows], np.arange(len(rows))

@@ -78,9 +78,14 @@ def prepare_pictures(root: Path, folder: str, target: Path, samples: Samples) ->
         pictures = read_pictures(root / folder, store.keep)
         parts = draw_parts(pictures.labels, pictures.groups, pictures.parts, samples)
         check_split(parts)
-        store.write_parts(parts, pictures.labels)
+        store.write_parts(parts, pictures)
     rows = (
-        (part, int(position), pictures.classes[pictures.labels[position]], pictures.files[position])
+        (
+            part,
+            int(position),
+            pictures.classes[pictures.labels[position]],
+            pictures.files.names[position],
+        )
         for part, positions in parts.items()
         for position in positions
     )

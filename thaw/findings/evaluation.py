@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from thaw.data.dataset import Dataset
+from thaw.data.dataset import PARTS, Dataset
 from thaw.findings import scores
 from thaw.network.predictions import Predictions
 
@@ -25,22 +25,22 @@ def cross_entropy(predictions: Predictions) -> float:
     return float(-np.log(np.maximum(right, _SMALLEST, dtype=np.float64)).mean())
 
 
-def classifier_metrics(parts: Mapping[str, Predictions]) -> Metrics:
+def classifier_metrics(predictions: Mapping[str, Predictions]) -> Metrics:
     """Return the metrics of a trained classifier.
 
     Args:
-        parts: the predictions on each split: `train`, `validation` and `test`.
+        predictions: the classifier's on each of `PARTS`.
 
     """
-    test = parts["test"]
+    test = predictions["test"]
     confidence = test.probabilities.max(axis=1).astype(np.float64)
     metrics: Metrics = {
-        "generalization_gap": accuracy(parts["train"]) - accuracy(parts["validation"])
+        "generalization_gap": accuracy(predictions["train"]) - accuracy(predictions["validation"])
     }
-    for name in ("train", "validation", "test"):
-        metrics[f"{name}_accuracy"] = accuracy(parts[name])
-        metrics[f"{name}_loss"] = cross_entropy(parts[name])
-        metrics[f"{name}_images"] = len(parts[name].labels)
+    for name in PARTS:
+        metrics[f"{name}_accuracy"] = accuracy(predictions[name])
+        metrics[f"{name}_loss"] = cross_entropy(predictions[name])
+        metrics[f"{name}_images"] = len(predictions[name].labels)
     return {**metrics, **scores.answer_metrics(test.labels, test.predicted, confidence)}
 
 

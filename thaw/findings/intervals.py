@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 Draw = Callable[[np.random.Generator], NDArray[Any]]
@@ -105,7 +105,8 @@ def macro_recall_interval(
     """
     random = np.random.default_rng(seed)
     draw, total = _drawing(len(correct), classes)
-    return _percentiles([correct @ draw(random) / total for _ in range(resamples)], confidence)
+    drawn = np.array([correct @ draw(random) / total for _ in range(resamples)])
+    return _percentiles(drawn, confidence)
 
 
 def _drawing(images: int, classes: NDArray[np.int64] | None) -> tuple[Draw, int]:
@@ -132,6 +133,6 @@ def _drawing(images: int, classes: NDArray[np.int64] | None) -> tuple[Draw, int]
     return draw_within, len(sizes)
 
 
-def _percentiles(drawn: ArrayLike, confidence: float) -> tuple[float, float]:
+def _percentiles(drawn: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     low, high = np.quantile(drawn, ((1 - confidence) / 2, (1 + confidence) / 2))
     return float(low), float(high)

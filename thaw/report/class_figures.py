@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,11 +123,12 @@ def classes(path: Path, values: Mapping[str, Sequence[float]], names: Sequence[s
     if not few:
         axes.axhline(ends - 0.5, color=GREY, linewidth=1, linestyle=":")
     for (mode, of), colour, marker in zip(values.items(), COLOURS, MARKERS, strict=False):
-        places = np.arange(len(order))
-        axes.plot(
-            np.asarray(of)[order], places, marker, color=colour, markersize=8, label=mode, alpha=0.9
-        )
+        look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 8, "alpha": 0.9}
+        shares, places = np.asarray(of)[order], np.arange(len(order))
+        # Points at 1.0 would lose their right half at the figure's edge.
+        axes.plot(shares, places, linestyle="", label=mode, clip_on=False, **look)
     axes.set_yticks(range(len(order)), [names[label] for label in order])
     axes.set(xlabel="share of the class' test images that are named right", xlim=(None, 1.0))
+    axes.set_ylim(-0.45, len(order) - 0.55)
     figure.legend(loc="outside lower center", ncols=len(values))
     save(figure, path)

@@ -54,13 +54,13 @@ def mistakes(answers: TestPredictions, results: Results) -> Iterator[Mistake]:
 
 
 def before_after(results: Results) -> Iterator[BeforeAfter]:
-    """Yield one test image of each class: the first that ResNet50 has classified."""
+    """Yield one test image of each class: the first that ResNet50 has classified, or the first."""
     # ResNet50 may have classified other test images than the ones that the modes were tested on.
     row_of = rows_by_position(results.test)
     shown = [position for position in sorted(results.named) if position in row_of]
-    # Weights without a 1000-class top have named no image; then the first of each class will do.
+    # It may have named no image of a class, or none at all; then the first of the class will do.
     first: dict[int, int] = {}
-    for position in shown or sorted(row_of):
+    for position in [*shown, *sorted(row_of)]:
         first.setdefault(int(results.test.labels[row_of[position]]), position)
     classes = results.dataset.classes
     for label, position in sorted(first.items()):

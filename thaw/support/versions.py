@@ -12,17 +12,17 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from thaw.support import paths
 from thaw.support.errors import ThawError
 from thaw.support.places import check_input
 
-LOCK = Path("requirements.lock")
 ROOT = Path(__file__).parents[2]
 DECISIVE = (
-    *("h5py", "hdf5plugin", "keras", "numpy", "openvino", "scikit-image", "scikit-learn"),
-    *("scipy", "tensorflow", "zstandard"),
+    *("h5py", "hdf5plugin", "keras", "numpy", "openvino", "pillow", "scikit-image"),
+    *("scikit-learn", "scipy", "tensorflow", "zstandard"),
 )
 """Packages that compute or write results."""
-DRAWING = ("jinja2", "kiwisolver", "markupsafe", "matplotlib", "pillow")
+DRAWING = ("jinja2", "kiwisolver", "markupsafe", "matplotlib")
 """Further packages that the bytes of plots/ and report/ depend on."""
 _MODULES = {"pillow": "PIL", "scikit-image": "skimage", "scikit-learn": "sklearn"}
 
@@ -40,9 +40,11 @@ def read_lock(root: Path) -> str:
 
     """
     try:
-        return check_input(root / LOCK).read_text(encoding="utf-8")
+        return check_input(root / paths.LOCK).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ThawError(f"{root / LOCK} cannot be read: {error}. Restore it with git.") from error
+        raise ThawError(
+            f"{root / paths.LOCK} cannot be read: {error}. Restore it with git."
+        ) from error
 
 
 def check(stage: str) -> None:

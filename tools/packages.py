@@ -1,0 +1,110 @@
+"""Fetch a Debian or npm package of fixed content and unpack it, without root or installing it."""
+
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from thaw.data.debian import APT_AS_ITS_CALLER
+from thaw.support.errors import ThawError
+from thaw.support.files import sha256
+
+PROCESS_TIMEOUT = 600.0
+"""Seconds for one call of a package tool."""
+NPM = (
+    "--loglevel=error",
+    "--logs-max=0",
+    "--fetch-retries=1",
+    "--fetch-timeout=60000",
+    "--no-update-notifier",
+)
+"""By its defaults npm waits for minutes for a registry that does not answer."""
+
+REASON = re.compile("^E: |Error: |No matching|Not Found")
+"""Of the lines that apt-get and npm print, the one that says what went wrong."""
+_ADVICE = (
+    "Check that the network can be reached; for a Debian package run `apt-get update`, on Debian "
+    "12, whose versions these are."
+)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package with pictures, or with what they are called."""
+
+    tool: str
+    """apt or npm."""
+    name: str
+    version: str
+    sha256: str
+    """Of the package file."""
+    licence: str
+    folder: str
+    """In the package, where its pictures are."""
+
+
+def unpack(package: Package, to: Path) -> Path:
+    """Return the folder of a package's pictures, unpacked below the existing folder `to`.
+
+    Raises:
+        ThawError: a tool is missing or failed, or the package has other bytes than expected.
+
+    """
+    work = Path(tempfile.mkdtemp(dir=to))
+    content = work / "content"
+    content.mkdir()
+    if package.tool == "apt":
+        named = f"{package.name}={package.version}"
+        _call("apt-get", APT_AS_ITS_CALLER, "download", named, folder=work)
+        _call("dpkg-deb", "-x", _verified(package, work, "*.deb").name, "content", folder=work)
+    else:
+        # In npm's own cache, the package would stay after the run.
+        options = (*NPM, f"--cache={work.resolve() / 'cache'}")
+        _call("npm", "pack", *options, f"{package.name}@{package.version}", folder=work)
+        with tarfile.open(_verified(package, work, "*.tgz")) as archive:
+            archive.extractall(content, filter="data")
+    return content / package.folder
+
+
+def _verified(package: Package, folder: Path, pattern: str) -> Path:
+    archives = sorted(folder.glob(pattern))
+    if len(archives) != 1:
+        raise ThawError(f"{package.tool} delivered no file of {package.name} {package.version}")
+    if (received := sha256(archives[0])) != package.sha256:
+        raise ThawError(
+            f"{package.name} {package.version} holds other bytes: expected SHA-256 "
+            f"{package.sha256}. Received: {received}"
+        )
+    return archives[0]
+
+
+def _call(*command: str, folder: Path) -> None:
+    if shutil.which(command[0]) is None:
+        raise ThawError(f"{command[0]} was not found. Install it: it fetches or unpacks a package.")
+    # A file, not a pipe: after a time-out the tool's children may keep a pipe open.
+    with tempfile.TemporaryFile() as said:
+        try:
+            subprocess.run(
+                command,
+                cwd=folder,
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                timeout=PROCESS_TIMEOUT,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ThawError(f"{command[0]} took over {PROCESS_TIMEOUT:.0f} s") from error
+        except subprocess.CalledProcessError as error:
+            said.seek(0)
+            lines = said.read().decode(errors="replace").split("\n")
+            lines = [line.strip() for line in lines if line.strip()] or ["nothing"]
+            reason = next((line for line in lines if REASON.search(line)), lines[-1])
+            raise ThawError(
+                f"{command[0]} could not get or unpack {command[-1]}: {reason}. {_ADVICE}"
+            ) from error
