@@ -17,7 +17,7 @@ from conftest import ROOT, SMALL, read_entries, refusal, small_params, store_sma
 
 from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.network.backbone import image_model
-from thaw.network.classifier import DESCRIPTION_FILE, describe
+from thaw.network.classifier import DESCRIPTION_FILE, describe, load_classifier
 from thaw.serving import checking, exporting, formats
 from thaw.serving.exporting import EXPORT_FILE, export
 from thaw.serving.formats import FORMATS
@@ -102,20 +102,27 @@ def test_an_export_gives_what_keras_gives(
     )
 
 
+@pytest.fixture
+def resnet50(whole_classifier: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an untrained ResNet50, which is loaded from there."""
+    monkeypatch.setattr(exporting, "load_classifier", load_classifier)
+    return whole_classifier
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
-def test_resnet50_is_exported(whole_classifier: Path, tmp_path: Path, name: str) -> None:
+def test_resnet50_is_exported(resnet50: Path, tmp_path: Path, name: str) -> None:
     for package in FORMATS[name].extra:
         pytest.importorskip(package, reason="make export-setup")
-    content = export(whole_classifier, tmp_path / "out", name, root=tmp_path)
+    content = export(resnet50, tmp_path / "out", name, root=tmp_path)
     assert content["check"]["agreement"] == 1
     assert 90e6 < content["bytes"] < 100e6, "each weight once, in float32"
 
 
 @pytest.mark.slow
-def test_resnet50_in_int8_takes_a_quarter(whole_classifier: Path, tmp_path: Path) -> None:
-    shutil.copytree(whole_classifier.parent / "images", tmp_path / "data/images")
-    content = export(whole_classifier, tmp_path / "out", "litert", int8=True, root=tmp_path)
+def test_resnet50_in_int8_takes_a_quarter(resnet50: Path, tmp_path: Path) -> None:
+    shutil.copytree(resnet50.parent / "images", tmp_path / "data/images")
+    content = export(resnet50, tmp_path / "out", "litert", int8=True, root=tmp_path)
     assert content["bytes"] < 30e6
 
 
