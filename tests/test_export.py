@@ -105,6 +105,7 @@ def test_the_file_itself_knows_its_classes(root: Path, name: str, read: Any) -> 
     assert about["decode"] == content["decode"]
 
 
+@pytest.mark.slow
 def test_a_keras_file_loads_without_thaw(
     root: Path, tmp_path: Path, pixels: np.ndarray, expected: np.ndarray
 ) -> None:
@@ -121,6 +122,7 @@ def test_a_keras_file_loads_without_thaw(
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_int8_is_smaller_and_says_what_it_costs(root: Path) -> None:
     folder, content = exported(root, "litert", int8=True)
     assert content["int8"]

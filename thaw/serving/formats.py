@@ -7,6 +7,7 @@ SavedModel has no place for it.
 import functools
 import json
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -89,7 +90,10 @@ def _load_saved_model(path: Path) -> Run:
 def _write_onnx(model: keras.Model, path: Path, about: About) -> None:
     import onnx  # of the extra
 
-    model.export(str(path), format="onnx", verbose=False)
+    with warnings.catch_warnings():
+        # Keras asks NumPy for `np.object`, which warns.
+        warnings.simplefilter("ignore", FutureWarning)
+        model.export(str(path), format="onnx", verbose=False)
     written = onnx.load(path)
     onnx.helper.set_model_props(written, dict(about))
     onnx.save(written, path)
