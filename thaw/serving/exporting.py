@@ -83,7 +83,6 @@ def export(
     sample = sample or checking.generated_images(description.image_size)
     kind_ = _quantised(root, description) if int8 else FORMATS[name]
     model = load_classifier(source)
-    # Before the export: Keras' exporter to ONNX takes no model that was never called.
     expected = checking.probabilities(
         lambda images: np.asarray(model.predict_on_batch(images)), sample.images
     )

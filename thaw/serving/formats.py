@@ -77,8 +77,15 @@ def _load_keras(path: Path) -> Run:
 
 
 def _write_saved_model(model: keras.Model, path: Path, about: About) -> None:
-    # str: the exporters take no other paths.
-    model.export(str(path), format="tf_saved_model", verbose=False)
+    # Not Keras' exporter, which stores every weight twice.
+    module = tf.Module()
+    module.weights = [variable.value for variable in model.variables]
+    module.serve = tf.function(
+        lambda images: model(images, training=False),
+        input_signature=[tf.TensorSpec(model.input_shape, tf.uint8, name="images")],
+    )
+    signatures = dict.fromkeys(("serve", "serving_default"), module.serve)
+    tf.saved_model.save(module, str(path), signatures)
 
 
 def _load_saved_model(path: Path) -> Run:
@@ -90,10 +97,12 @@ def _load_saved_model(path: Path) -> Run:
 def _write_onnx(model: keras.Model, path: Path, about: About) -> None:
     import onnx  # of the extra
 
+    # Without a signature Keras wants a model that has been called.
+    images = keras.InputSpec(shape=model.input_shape, dtype="uint8", name="images")
     with warnings.catch_warnings():
-        # Keras asks NumPy for `np.object`, which warns.
-        warnings.simplefilter("ignore", FutureWarning)
-        model.export(str(path), format="onnx", verbose=False)
+        warnings.simplefilter("ignore", FutureWarning)  # Keras mends tf2onnx for NumPy 2
+        # str: the exporter takes no other path.
+        model.export(str(path), format="onnx", verbose=False, input_signature=[images])
     written = onnx.load(path)
     onnx.helper.set_model_props(written, dict(about))
     onnx.save(written, path)
