@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thaw.config.stages import BaselineConfig
-from thaw.data.decoding import resize
+from thaw.data.decoding import SIDE, resize
 from thaw.findings import imagenet
 from thaw.network import inference, weights
 from thaw.network.backbone import image_model
@@ -22,12 +22,14 @@ from thaw.support.places import kind
 TOP = 3
 """How many classes are shown for each network."""
 _ENGINE = "keras"
-"""OpenVINO's networks take full batches only, and here each picture comes alone."""
-_TRAINED = {
-    "frozen": "only a new head was trained",
-    "partial": "the first layers stayed frozen",
-    "full": "every layer was trained",
+"""For single pictures: OpenVINO computes whole batches, and its four networks take longer to load."""
+BEFORE = "Before retraining"
+AFTER = {
+    "frozen": "Head retrained (frozen)",
+    "partial": "Later layers retrained (partial)",
+    "full": "Every layer retrained (full)",
 }
+"""The heading of each mode."""
 
 Answer = list[tuple[str, float]]
 """Names and probabilities, likeliest first."""
@@ -53,7 +55,8 @@ class Witness:
 def load_witnesses(root: Path = Path()) -> list[Witness]:
     """Return ResNet50 as it was, and then the three modes, from what `dvc repro` left in `root`.
 
-    A network that is not there says so in its note.
+    A network that is not there says so in its note. The others have answered once, because Keras
+    takes seconds for the first answer, and two threads must not ask for it at once.
 
     Raises:
         ThawError: no mode has a model, or what is there is damaged.
@@ -65,17 +68,20 @@ def load_witnesses(root: Path = Path()) -> list[Witness]:
             f"{root / paths.MODELS} holds no trained model. Run `dvc repro`, which trains all of "
             "them, or `dvc pull` where a remote has them."
         )
-    return [_before(root), *(_after(mode, folder) for mode, folder in folders.items())]
+    witnesses = [_before(root), *(_after(mode, folder) for mode, folder in folders.items())]
+    for witness in witnesses:
+        if witness.answer:
+            witness.answer(np.zeros((SIDE, SIDE, 3), np.uint8))
+    return witnesses
 
 
 def _before(root: Path) -> Witness:
-    heading = "Before: ResNet50 as it came"
     folder = root / paths.WEIGHTS
     if not kind(folder):
-        return Witness(heading, f"There are no weights in {paths.WEIGHTS}: run `dvc repro`.")
+        return Witness(BEFORE, f"There are no weights in {paths.WEIGHTS}. Run `dvc repro`.")
     source = weights.load_source(folder)
     if not source.top:
-        return Witness(heading, f"The weights ({source.name}) have no layer that names classes.")
+        return Witness(BEFORE, f"These weights ({source.name}) cannot name what they see.")
     size = BaselineConfig.load(root).side
     resnet50 = weights.resnet50(size, top=True)
     weights.load(folder, resnet50)
@@ -86,21 +92,20 @@ def _before(root: Path) -> Witness:
         (best,) = imagenet.top(probabilities, TOP)
         return [(name.replace("_", " "), probability) for name, probability in best]
 
-    names = f"{imagenet.CLASSES:,} classes of ImageNet"
-    return Witness(heading, f"{names}, {size} px, weights: {source.name}", answer)
+    note = f"ImageNet's {imagenet.CLASSES:,} classes, seen at {size} px. Weights: {source.name}."
+    return Witness(BEFORE, note, answer)
 
 
 def _after(mode: str, folder: Path) -> Witness:
-    heading = f"After {MODES[mode]}"
     if not kind(folder):
-        return Witness(heading, f"There is no model in {paths.MODELS / mode}: run `dvc repro`.")
+        return Witness(AFTER[mode], f"There is no {paths.MODELS / mode}. Run `dvc repro`.")
     predictor = load_predictor(folder, _ENGINE)
     seen = predictor.description
     note = (
-        f"{len(seen.classes):,} classes of {seen.dataset}, {seen.image_size} px"
-        f"{', made gray' if seen.gray else ''}; {_TRAINED[mode]}"
+        f"{len(seen.classes):,} classes of {seen.dataset}, seen at {seen.image_size} px"
+        f"{' in gray' if seen.gray else ''}."
     )
-    return Witness(heading, note, lambda picture: _classify(predictor, picture))
+    return Witness(AFTER[mode], note, lambda picture: _classify(predictor, picture))
 
 
 def _classify(predictor: Predictor, picture: NDArray[np.uint8]) -> Answer:

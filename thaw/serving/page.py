@@ -45,10 +45,15 @@ _POLICY = (
 """What the browser may load: nothing from another machine, whatever the page asks for."""
 _CSS = """
 footer { display: none !important; }
-.note { min-height: 3.5em; }
+.dropped { min-height: 280px; }
+.note { min-height: 6em; }
 .refusal { padding: 0.8em 1em; border-left: 4px solid #b91c1c; background: #fef2f2; color: #7f1d1d;
            overflow-wrap: anywhere; }
 """
+_WHAT = (
+    "Drop a picture, and see what ResNet50 says of it before it was retrained, and after each of "
+    "the three ways to retrain it."
+)
 _LOCAL_FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 
 
@@ -191,24 +196,20 @@ def page(witnesses: list[Witness], examples: list[tuple[str, str]]) -> Any:
     """Return the page as Gradio's blocks."""
     import gradio as gr
 
-    asked = [witness for witness in witnesses if witness.answer]
+    able = [witness.answer for witness in witnesses if witness.answer]
 
     def answer(path: str | None) -> list[Any]:
         picture, refusal = read(path)
-        said = [by_name(w.answer(picture)) if w.answer and picture is not None else None
-                for w in asked]  # fmt: skip
+        said = [None if picture is None else by_name(each(picture)) for each in able]
         return [gr.HTML(refusal, visible=bool(refusal)), picture, *said]
 
     def answer_example(event: gr.SelectData) -> list[Any]:
         return answer(examples[event.index][0])
 
     with gr.Blocks(title="thaw", analytics_enabled=False) as blocks:
-        gr.Markdown(
-            "# thaw\nDrop a picture, and see what ResNet50 said of it before it was retrained, and "
-            "what it says after each of the three ways of retraining it."
-        )
+        gr.Markdown(f"# thaw\n{_WHAT}")
         with gr.Row():
-            dropped = gr.File(label="Picture", height=280, scale=3, interactive=True)
+            dropped = gr.File(label="Picture", height=280, scale=3, elem_classes="dropped")
             shown = gr.Image(
                 label="What the networks see of it",
                 format="png",
@@ -217,29 +218,33 @@ def page(witnesses: list[Witness], examples: list[tuple[str, str]]) -> Any:
                 interactive=False,
                 buttons=[],
             )
-        refusal = gr.HTML(visible=False)
-        labels = []
-        with gr.Row(equal_height=False):
+        outputs = [gr.HTML(visible=False), shown]
+        with gr.Row():
             for witness in witnesses:
                 with gr.Column(min_width=220):
                     gr.Markdown(f"### {witness.heading}\n{witness.note}", elem_classes="note")
                     if witness.answer:
-                        labels.append(gr.Label(label="Likeliest", show_label=False))
-        outputs = [refusal, shown, *labels]
-        # Nothing of this is for other programs: these have `python -m thaw.predict`.
-        private = {"outputs": outputs, "api_visibility": "private", "show_progress": "hidden"}
-        dropped.change(answer, dropped, **private)
+                        outputs.append(gr.Label(label=witness.heading, show_label=False))
+        event = {
+            "outputs": outputs,
+            "api_visibility": "private",  # other programs have `python -m thaw.predict`
+            "show_progress": "hidden",
+            "concurrency_id": "networks",  # one picture at a time
+            "concurrency_limit": 1,
+        }
+        dropped.change(answer, dropped, **event)
         if examples:
+            gr.Markdown("### Or choose a test picture")
             gallery = gr.Gallery(
                 examples,
-                label="Or choose a test picture",
-                columns=EXAMPLES,
+                show_label=False,
+                columns=len(examples),
                 height=150,
                 allow_preview=False,
                 interactive=False,
                 buttons=[],
             )
-            gallery.select(answer_example, None, **private)
+            gallery.select(answer_example, None, **event)
     return blocks
 
 
