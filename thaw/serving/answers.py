@@ -1,5 +1,6 @@
 """What the networks say of one picture: ResNet50 before any retraining, and the modes after it."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from thaw.support.places import kind
 TOP = 3
 """How many classes are shown for each network."""
 _ENGINE = "keras"
-"""For single pictures: OpenVINO computes whole batches, and its four networks take longer to load."""
+"""OpenVINO computes whole batches only, which is slower for a picture alone, and loads slowly."""
 BEFORE = "Before retraining"
 AFTER = {
     "frozen": "Head retrained (frozen)",
@@ -41,7 +42,7 @@ class Witness:
 
     Attributes:
         heading: which network it is.
-        note: how it was trained and what it sees, or why it cannot answer.
+        note: what it knows and sees, or why it cannot answer, as Markdown.
         answer: maps a canonical picture (224, 224, 3) uint8 to the network's answer; None if there
             is no such network.
 
@@ -92,7 +93,9 @@ def _before(root: Path) -> Witness:
         (best,) = imagenet.top(probabilities, TOP)
         return [(name.replace("_", " "), probability) for name, probability in best]
 
-    note = f"ImageNet's {imagenet.CLASSES:,} classes, seen at {size} px. Weights: {source.name}."
+    note = (
+        f"ImageNet's {imagenet.CLASSES:,} classes, seen at {size}&nbsp;px. Weights: {source.name}."
+    )
     return Witness(BEFORE, note, answer)
 
 
@@ -102,7 +105,7 @@ def _after(mode: str, folder: Path) -> Witness:
     predictor = load_predictor(folder, _ENGINE)
     seen = predictor.description
     note = (
-        f"{len(seen.classes):,} classes of {seen.dataset}, seen at {seen.image_size} px"
+        f"{len(seen.classes):,} classes of {plain(seen.dataset)}, seen at {seen.image_size}&nbsp;px"
         f"{' in gray' if seen.gray else ''}."
     )
     return Witness(AFTER[mode], note, lambda picture: _classify(predictor, picture))
@@ -113,6 +116,11 @@ def _classify(predictor: Predictor, picture: NDArray[np.uint8]) -> Answer:
     (rows,) = predictor.network.run(as_input(picture, predictor.description)[np.newaxis])
     best = np.argsort(-rows[0], kind="stable")[:TOP]
     return [(predictor.description.classes[i], float(rows[0, i])) for i in best]
+
+
+def plain(text: str) -> str:
+    """Return a user's text such that Markdown shows it as it is: `my_dogs*`."""
+    return re.sub(r"([^\w\s])", r"\\\1", text)
 
 
 def by_name(answer: Sequence[tuple[str, float]]) -> dict[str, float]:

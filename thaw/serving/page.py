@@ -47,6 +47,7 @@ _CSS = """
 footer { display: none !important; }
 .dropped { min-height: 280px; }
 .note { min-height: 6em; }
+.answer { min-height: 210px; }
 .refusal { padding: 0.8em 1em; border-left: 4px solid #b91c1c; background: #fef2f2; color: #7f1d1d;
            overflow-wrap: anywhere; }
 """
@@ -204,7 +205,7 @@ def page(witnesses: list[Witness], examples: list[tuple[str, str]]) -> Any:
         return [gr.HTML(refusal, visible=bool(refusal)), picture, *said]
 
     def answer_example(event: gr.SelectData) -> list[Any]:
-        return answer(examples[event.index][0])
+        return [None, *answer(examples[event.index][0])]
 
     with gr.Blocks(title="thaw", analytics_enabled=False) as blocks:
         gr.Markdown(f"# thaw\n{_WHAT}")
@@ -224,15 +225,16 @@ def page(witnesses: list[Witness], examples: list[tuple[str, str]]) -> Any:
                 with gr.Column(min_width=220):
                     gr.Markdown(f"### {witness.heading}\n{witness.note}", elem_classes="note")
                     if witness.answer:
-                        outputs.append(gr.Label(label=witness.heading, show_label=False))
+                        outputs.append(gr.Label(show_label=False, elem_classes="answer"))
         event = {
-            "outputs": outputs,
             "api_visibility": "private",  # other programs have `python -m thaw.predict`
             "show_progress": "hidden",
             "concurrency_id": "networks",  # one picture at a time
             "concurrency_limit": 1,
         }
-        dropped.change(answer, dropped, **event)
+        # Not `change`, which choosing a test picture would cause too.
+        dropped.upload(answer, dropped, outputs, **event)
+        dropped.clear(lambda: answer(None), None, outputs, **event)
         if examples:
             gr.Markdown("### Or choose a test picture")
             gallery = gr.Gallery(
@@ -244,7 +246,7 @@ def page(witnesses: list[Witness], examples: list[tuple[str, str]]) -> Any:
                 interactive=False,
                 buttons=[],
             )
-            gallery.select(answer_example, None, **event)
+            gallery.select(answer_example, None, [dropped, *outputs], **event)
     return blocks
 
 
@@ -255,5 +257,6 @@ def read(path: str | None) -> tuple[NDArray[np.uint8] | None, str]:
     try:
         return decode(Path(path)), ""
     except PictureError as error:
-        sentence = html.escape(f"{Path(path).name} {error}.")
+        # Without its name: the page shows that already, and Gradio changes some letters of it.
+        sentence = html.escape(f"This file {error}.")
         return None, f'<p class="refusal" role="alert">{sentence}</p>'
