@@ -18,11 +18,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import ROOT, needs_browser
+from conftest import ROOT, gray_images, needs_browser, read_entries, small_params
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from thaw.data.decoding import decode
+from thaw.data.image_store import LARGE, SMALL
+from thaw.data.preparing import store_gray
 from thaw.network import weights
 from thaw.serving import page as pages
 from thaw.serving.answers import AFTER, BEFORE, by_name, load_witnesses, plain
@@ -148,7 +150,8 @@ def demo(whole_classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         (root / "data/models" / mode).symlink_to(whole_classifier)
     network = weights.resnet50(64, top=True)
     weights.save(root / "data/weights", network, weights.Source("random", top=True))
-    (root / "data/images").symlink_to(whole_classifier.parent / "images")
+    images, samples = gray_images(100), small_params(read_entries()).samples
+    store_gray(images, images, root / "data/images", samples, sizes=[SMALL, LARGE])
     complaints = root / "complaints"
     environment = os.environ | HOSTILE | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", AUDITED]
@@ -190,7 +193,9 @@ def opened(browser: Browser, demo: Demo) -> Iterator[Page]:
     opened.on("request", lambda request: asked.append(request.url))
     opened.on("console", lambda message: said.append(message.text))
     opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.goto(demo.address)
+    response = opened.goto(demo.address)
+    assert response
+    assert response.headers["content-security-policy"].startswith("default-src 'self' ")
     yield opened
     opened.close()
     local = (f"{demo.address}/", "data:", f"blob:{demo.address}")
