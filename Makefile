@@ -6,6 +6,8 @@
 # make compare          print the modes and the experiments so far as tables
 # make study SET=curve  run a set of experiments (tools/study/sets.yaml) in DVC's queue; a stopped
 #                       set continues where it was. make curve and make notebook run two of them
+# make demo             show the trained models on a page of this machine; PORT=8000 names its port
+# make test-demo        run the tests of that page
 # make bench            compare thaw with the naive way, 11 to 19 minutes; make bench-quick takes 5
 # make bench-engines    measure the speed of each engine that computes features
 # make bench-scaling    measure how the cost grows
@@ -17,20 +19,23 @@
 # make browser          install chromium for the tests of report.html; needs root
 # make reliability      test failures at length, which takes hours; docs/reliability.md lists them
 # make audit            look for known vulnerabilities in requirements.lock; needs the network
-# make lock             rewrite requirements.lock and versions.yaml from pyproject.toml
+# make lock             rewrite requirements.lock, requirements-demo.lock and versions.yaml from pyproject.toml
 # make pretrain         make the bundled weights again, which takes hours; a stopped run continues
 # make test-pretrain    run the tests of pretrain/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_VENV := $(VENV)/demo
+DEMO_STAMP := $(DEMO_VENV)/.installed
 PRETRAIN_VENV := pretrain/.venv
 PRETRAIN_BIN := $(CURDIR)/$(PRETRAIN_VENV)/bin
 PRETRAIN_STAMP := $(PRETRAIN_VENV)/.installed
 # Stages and tests then find the virtual environment's tools before the shell's own.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: export-setup repro test test-slow test-long lint lock setup bench bench-quick bench-engines bench-memory
+.PHONY: repro test test-slow test-long test-demo lint lock setup demo export-setup bench bench-quick
+.PHONY: bench-engines bench-memory
 .PHONY: bench-faster bench-overhead bench-scaling study curve reliability audit notebook compare browser pr-comment pretrain test-pretrain
 .DELETE_ON_ERROR:
 
@@ -83,6 +88,23 @@ $(STAMP): requirements.lock
 	missing. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+demo: $(DEMO_STAMP)
+	@$(DEMO_VENV)/bin/python -m thaw.demo $(if $(PORT),--port $(PORT))
+
+test-demo: $(DEMO_STAMP)
+	$(DEMO_VENV)/bin/python -m pytest tests/test_demo.py
+
+# Gradio wants older versions than the locked ones of packages that it hardly uses. So it lies apart,
+# on top of $(VENV), and pip installs only what is not there. Without its dependencies' bounds, hence
+# --no-deps: the lock has them all.
+$(DEMO_STAMP): $(STAMP) requirements-demo.lock
+	$(BIN)/python -m venv --clear $(DEMO_VENV)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	  "$$($(DEMO_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/thaw.pth"
+	$(DEMO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  --no-deps -r requirements-demo.lock
 	@touch $@
 
 bench: setup
@@ -147,4 +169,8 @@ lock:
 	  --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
 	uv pip compile --group export --constraint requirements.lock --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --quiet --output-file requirements-export.lock
+	sed -E -n '/^(pillow|tomlkit)==/s/ .*//p' requirements.lock | \
+	  uv pip compile pyproject.toml --group dev --extra demo --constraints requirements.lock \
+	  --overrides /dev/stdin --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --quiet --output-file requirements-demo.lock
 	$(BIN)/python -m tools.versions

@@ -15,7 +15,7 @@ PACKAGES = {
     "training": "batches, optimizers, checkpoints, fitting, the activation cache, the three modes",
     "findings": "metrics with their intervals, the baseline, the diagnosis",
     "report": "tables, figures and pages",
-    "serving": "predictions for files, and exports",
+    "serving": "trained classifiers for other programs",
 }
 """What each package is about. A package may import itself and those listed above it."""
 

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from thaw import __version__
@@ -84,12 +83,18 @@ def export(
     sample = sample or checking.generated_images(description.image_size)
     kind_ = _quantised(root, description) if int8 else FORMATS[name]
     model = load_classifier(source)
+    expected = checking.probabilities(
+        lambda images: np.asarray(model.predict_on_batch(images)), sample.images
+    )
     require_space(target, 3 * 4 * model.count_params())  # the model, and what converters write
     with _without_new_parents(target), atomic_folder(target) as scratch:
         path = scratch / kind_.file
         about = _about(description)
         kind_.write(model, path, {key: _text(value) for key, value in about.items()})
-        check = _checked(model, kind_, path, sample, int8)
+        received = checking.probabilities(kind_.load(path), sample.images)
+        check = checking.compare(received, expected, sample)
+        if not int8:
+            checking.require_rounding_only(check)
         content = {
             **about,
             "format": name,
@@ -100,19 +105,6 @@ def export(
         }
         write_json(scratch / EXPORT_FILE, content, digits=None)
     return content
-
-
-def _checked(
-    model: keras.Model, kind_: Format, path: Path, sample: checking.Sample, int8: bool
-) -> Check:
-    expected = checking.probabilities(
-        lambda images: np.asarray(model.predict_on_batch(images)), sample.images
-    )
-    received = checking.probabilities(kind_.load(path), sample.images)
-    check = checking.compare(received, expected, sample)
-    if not int8:
-        checking.require_rounding_only(check)
-    return check
 
 
 def _known(check: Check) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -30,7 +31,8 @@ def write(model: keras.Model, path: Path, calibration: Images | None = None) -> 
         if calibration is not None:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = lambda: _one_by_one(calibration)
-        path.write_bytes(converter.convert())
+        with _without_announcement():  # to measure ranges, it runs the interpreter
+            path.write_bytes(converter.convert())
 
 
 def _one_by_one(images: Images) -> Iterator[list[NDArray[np.uint8]]]:
@@ -38,11 +40,17 @@ def _one_by_one(images: Images) -> Iterator[list[NDArray[np.uint8]]]:
         yield [images.batch(slice(row, row + 1))]
 
 
+@contextmanager
+def _without_announcement() -> Iterator[None]:
+    """Do not warn that the interpreter moves to a package of its own, ai-edge-litert."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def load(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """Return a function that runs a .tflite file on images (n, side, side, 3) uint8."""
-    with warnings.catch_warnings():
-        # TensorFlow announces that its interpreter moves to a package of its own, ai-edge-litert.
-        warnings.simplefilter("ignore")
+    with _without_announcement():
         interpreter = tf.lite.Interpreter(str(path))
     source = interpreter.get_input_details()[0]["index"]
     target = interpreter.get_output_details()[0]["index"]
