@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TEN_CLASSES
 
-from thaw.data.dataset import Dataset
 from thaw.data.fashion_mnist import CLASS_NAMES
 from thaw.data.image_store import Images
 from thaw.findings import baseline
@@ -27,15 +26,7 @@ def answers(*classes: int) -> np.ndarray:
 
 NAMED = ImageNetPredictions(answers(JERSEY, JEAN, ELEPHANT, JEAN), answers(ELEPHANT))
 LABELS = np.array([0, 1, 2, 3])
-FASHION_MNIST = Dataset(
-    name="Fashion-MNIST",
-    folder="data/fashion-mnist",
-    fashion_mnist=True,
-    gray=True,
-    classes=CLASS_NAMES,
-    counts={},
-    examples=(),
-)
+FASHION_MNIST = TEN_CLASSES.model_copy(update={"classes": CLASS_NAMES})
 
 
 def test_zero_shot_accuracy_by_hand() -> None:

@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 import pytest
+from conftest import TEN_CLASSES
 
-from thaw.data.dataset import Dataset
 from thaw.findings import evaluation
 from thaw.findings.calibration import calibration_curve, calibration_error
 from thaw.findings.intervals import paired_difference, wilson_interval
@@ -118,16 +118,7 @@ def test_the_calibration_curve_by_hand() -> None:
 
 
 def test_what_a_model_says_of_single_images() -> None:
-    dataset = Dataset(
-        name="ten",
-        folder="ten",
-        fashion_mnist=False,
-        gray=True,
-        classes=tuple("abcdefghij"),
-        counts={},
-        examples=("image",),
-    )
-    said = evaluation.example_metrics(predictions([9], [{7: 0.75}]), dataset)
+    said = evaluation.example_metrics(predictions([9], [{7: 0.75}]), TEN_CLASSES)
     assert said == {"image_label": "h", "image_probability": 0.75}
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+from conftest import TEN_CLASSES
 
 from thaw.data.dataset import Dataset
 from thaw.data.fashion_mnist import CLASS_NAMES
@@ -37,15 +38,8 @@ def test_top_names_the_likeliest_first() -> None:
 
 
 def dataset(*classes: str, fashion_mnist: bool = False) -> Dataset:
-    return Dataset(
-        name="pictures",
-        folder="pictures",
-        fashion_mnist=fashion_mnist,
-        gray=fashion_mnist,
-        classes=classes,
-        counts={},
-        examples=(),
-    )
+    changes = {"classes": classes, "fashion_mnist": fashion_mnist}
+    return TEN_CLASSES.model_copy(update=changes)
 
 
 def test_the_classes_of_fashion_mnist() -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import tree
+from conftest import TEN_CLASSES, tree
 
 from thaw.config.load import load_params
 from thaw.data import fashion_mnist, image_store
+from thaw.data.dataset import write_dataset
 from thaw.network import features, weights
 from thaw.network.classifier import load_classifier
 from thaw.support.errors import ThawError
@@ -190,6 +191,7 @@ def test_what_is_called_like_an_unfinished_checkpoint_stays(
 
 
 def read_images(path: Path) -> object:
+    write_dataset(path.parent, TEN_CLASSES)
     return image_store.open_images(path.parent, image_store.SMALL, "test")
 
 
@@ -203,7 +205,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "some": sha256,
     "some-idx3-ubyte": fashion_mnist.read_idx,
     "train-images-idx3-ubyte": lambda path: fashion_mnist.load(path.parent),
-    "features.h5": lambda path: features.load_features(path, "test"),
+    "features.h5": lambda path: features.load_features(path, "test", 10),
     "rgb32.h5": read_images,
     "resnet50.weights.h5": read_resnet,
     "params.yaml": lambda path: load_params(path.parent),
