@@ -163,6 +163,7 @@ def demo(whole_classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     ):
         try:
             assert process.stdout
+            assert process.stdout.readline().startswith("Loading the networks")
             found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
             assert found, complaints.read_text()
             yield Demo(found[0], process.pid)

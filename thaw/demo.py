@@ -21,6 +21,7 @@ def main() -> int:
     try:
         check_installed()
         with listen(port) as ours:
+            print("Loading the networks, which takes up to a minute..", flush=True)
             # TensorFlow takes seconds to load, so what is quick to check goes first.
             from thaw.serving.answers import load_witnesses
             from thaw.support.runtime import set_up
