@@ -347,6 +347,7 @@ def test_an_artifact_of_a_repository_with_a_remote_names_pictures(
     shared.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
     shared.commit()
     shared.dvc("push", "train-partial")
+    shared.run("git", "tag", "--annotate", "partial@v1.0.0", "--message", "first")
     user = Project(tmp_path / "user")
     user.root.mkdir()
     user.dvc("artifacts", "get", str(shared.root), "partial")
