@@ -124,8 +124,8 @@ MUTATIONS = {
     ),
     "the intervals of two models are drawn apart": Mutation(
         "paired_difference",
-        "right @ counts",
-        "right[:, random.permutation(one.shape[1])] @ counts",
+        "right @ weights",
+        "right[:, random.permutation(one.shape[1])] @ weights",
         "test_evaluation",
     ),
     "any Fashion-MNIST file passes": Mutation(
