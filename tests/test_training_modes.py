@@ -319,7 +319,7 @@ def test_the_results_of_train_frozen(root: Path, frozen: TrainFrozenConfig) -> N
 
 def test_train_full_thaws_everything(root: Path, params: Params) -> None:
     config = TrainFullConfig.of(params)
-    metrics = classifier_metrics(fine_tune(root, config))
+    metrics = classifier_metrics(fine_tune(root, config), read_dataset(root / "data/images"))
     assert metrics["parameters_trainable"] == 23_798_154
     assert metrics["parameters_non_trainable"] == 53_120
     assert (metrics["layers_frozen"], metrics["frozen_through"]) == (0, "none")
@@ -327,7 +327,7 @@ def test_train_full_thaws_everything(root: Path, params: Params) -> None:
 
 def test_several_seeds_add_their_spread(root: Path, frozen: TrainFrozenConfig) -> None:
     """The saved model and its metrics are the first seed's, as if it had been alone."""
-    alone = classifier_metrics(train_frozen(root, frozen))
+    alone = classifier_metrics(train_frozen(root, frozen), read_dataset(root / "data/images"))
     train = functools.partial(train_frozen, root)
     write_results(root, "frozen", frozen, each_seed(train, frozen, 2))
     metrics = read_json(root / "metrics/frozen.json")
