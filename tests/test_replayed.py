@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TEN_CLASSES
 
 from tests.reliability import disks
 from tests.reliability.project import DVC, Project, create
@@ -130,7 +130,8 @@ def test_a_classifier_answers_alike_in_a_notebook_of_another_precision(
     head = build_head(params.head, 10, seed=0)
     model = backbone.image_model(network, params.image_size, params.value_range, head)
     side = params.image_size
-    save_classifier(tmp_path / "full", model, describe(side, "0-255", params.head, "random"))
+    description = describe(TEN_CLASSES, side, "0-255", params.head, "random")
+    save_classifier(tmp_path / "full", model, description)
     images = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
     try:
         keras.config.set_dtype_policy("mixed_bfloat16")
