@@ -114,8 +114,7 @@ def _after(mode: str, folder: Path) -> Witness:
 def _classify(predictor: Predictor, picture: NDArray[np.uint8]) -> Answer:
     """Return a classifier's answer for a canonical picture."""
     (rows,) = predictor.network.run(as_input(picture, predictor.description)[np.newaxis])
-    best = np.argsort(-rows[0], kind="stable")[:TOP]
-    return [(predictor.description.classes[i], float(rows[0, i])) for i in best]
+    return list(predictor.likeliest(rows[0], TOP))
 
 
 def plain(text: str) -> str:

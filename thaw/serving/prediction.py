@@ -57,6 +57,14 @@ class Predictor:
                 pictures = parallel(delayed(self._read)(path) for path in some)
                 yield from self._answers(some, pictures, top)
 
+    def likeliest(self, row: NDArray[np.float32], top: int) -> tuple[tuple[str, float], ...]:
+        """Return the names and probabilities of the `top` likeliest classes, likeliest first.
+
+        `row` holds the probabilities of all classes for one picture, (classes,).
+        """
+        best = np.argsort(-row, kind="stable")[:top]
+        return tuple((self.description.classes[i], float(row[i])) for i in best)
+
     def _read(self, path: Path) -> NDArray[np.uint8] | str:
         """Return a picture as the network takes it, (size, size, 3) uint8, or what is wrong."""
         try:
@@ -73,10 +81,7 @@ class Predictor:
             if isinstance(picture, str):
                 yield Prediction(str(path), error=picture)
                 continue
-            row = next(rows)
-            best = np.argsort(-row, kind="stable")[:top]
-            names = self.description.classes
-            yield Prediction(str(path), tuple((names[i], float(row[i])) for i in best))
+            yield Prediction(str(path), self.likeliest(next(rows), top))
 
 
 def as_input(picture: NDArray[np.uint8], description: Description) -> NDArray[np.uint8]:
