@@ -22,7 +22,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from thaw.config.params import Params
 from thaw.data.dataset import Dataset
@@ -129,6 +129,17 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # Without its sandbox, which root cannot have: the pages are our own.
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+def watched(browser: Browser) -> tuple[Page, list[str], list[str]]:
+    """Return a new page, the addresses that it asks for, and what it complains of."""
+    page = browser.new_page()
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    return page, asked, said
 
 
 def refusal(*arguments: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import needs_browser
+from conftest import needs_browser, watched
 from playwright.sync_api import Browser
 from report_project import make_pictures
 
@@ -235,10 +235,7 @@ def test_the_page_in_a_browser(
     root: Path = request.getfixturevalue(project)
     path = root / "report.html"
     path.write_text(render(root, "report.html.j2"), encoding="utf-8")
-    page = browser.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
+    page, _, said = watched(browser)
     page.goto(path.as_uri())
     script = "all => all.filter(one => !one.naturalWidth || !one.alt).length"
     assert page.eval_on_selector_all("img", script) == 0

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import needs_browser, read_entries, small_params
+from conftest import needs_browser, read_entries, small_params, watched
 from playwright.sync_api import Browser, Page
 from report_project import make
 
@@ -26,12 +26,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(browser: Browser, report: Path) -> Iterator[Page]:
     """The report, opened; whatever it asks for or complains of ends the test."""
-    page = browser.new_page()
-    asked: list[str] = []
-    said: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
+    page, asked, said = watched(browser)
     page.goto(report.as_uri())
     yield page
     page.close()

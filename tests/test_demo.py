@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import ROOT, gray_images, needs_browser, read_entries, small_params
+from conftest import ROOT, gray_images, needs_browser, read_entries, small_params, watched
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -188,12 +188,7 @@ def test_a_foreign_name_for_this_machine_is_refused(demo: Demo) -> None:
 @pytest.fixture
 def opened(browser: Browser, demo: Demo) -> Iterator[Page]:
     """The page in a browser; it may ask for nothing from elsewhere."""
-    opened = browser.new_page()
-    asked: list[str] = []
-    said: list[str] = []
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened, asked, said = watched(browser)
     response = opened.goto(demo.address)
     assert response
     assert response.headers["content-security-policy"].startswith("default-src 'self' ")
