@@ -278,7 +278,7 @@ def test_no_package_writes_outside_its_folder(
         "absolute": [(tarfile.TarInfo(f"{outside}/escaped"), b"evil")],
         "link": [(link("./out", outside), b""), (tarfile.TarInfo("./out/escaped"), b"evil")],
     }[way]
-    call = debian._call
+    call = debian.call
 
     def deliver(*command: str, folder: Path, output: Path | None = None) -> None:
         if command[0] == "apt-get":
@@ -286,7 +286,7 @@ def test_no_package_writes_outside_its_folder(
         else:
             call(*command, folder=folder, output=output)
 
-    monkeypatch.setattr(debian, "_call", deliver)
+    monkeypatch.setattr(debian, "call", deliver)
     try:
         download(tmp_path / "raw", mirrors.mirrors()[-1:])
     except ThawError:
@@ -372,5 +372,5 @@ def test_a_tool_that_leaves_a_child_is_not_waited_for(
     monkeypatch.setattr(debian, "PROCESS_TIMEOUT", 0.2)
     begin = time.monotonic()
     with pytest.raises(transfer.MirrorError, match="sh took over"):
-        debian._call("sh", "-c", "sleep 5 & sleep 5", folder=tmp_path)
+        debian.call("sh", "-c", "sleep 5 & sleep 5", folder=tmp_path)
     assert time.monotonic() - begin < 4

@@ -1,20 +1,16 @@
 """Fetch a Debian or npm package of fixed content and unpack it, without root or installing it."""
 
-import os
-import re
 import shutil
-import subprocess
 import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from thaw.data.debian import APT_AS_ITS_CALLER
+from thaw.data.debian import APT_AS_ITS_CALLER, call
+from thaw.data.transfer import MirrorError
 from thaw.support.errors import ThawError
 from thaw.support.files import sha256
 
-PROCESS_TIMEOUT = 600.0
-"""Seconds for one call of a package tool."""
 NPM = (
     "--loglevel=error",
     "--logs-max=0",
@@ -24,8 +20,6 @@ NPM = (
 )
 """By its defaults npm waits for minutes for a registry that does not answer."""
 
-REASON = re.compile("^E: |Error: |No matching|Not Found")
-"""Of the lines that apt-get and npm print, the one that says what went wrong."""
 _ADVICE = (
     "Check that the network can be reached; for a Debian package run `apt-get update`, on Debian "
     "12, whose versions these are."
@@ -85,26 +79,7 @@ def _verified(package: Package, folder: Path, pattern: str) -> Path:
 def _call(*command: str, folder: Path) -> None:
     if shutil.which(command[0]) is None:
         raise ThawError(f"{command[0]} was not found. Install it: it fetches or unpacks a package.")
-    # A file, not a pipe: after a time-out the tool's children may keep a pipe open.
-    with tempfile.TemporaryFile() as said:
-        try:
-            subprocess.run(
-                command,
-                cwd=folder,
-                check=True,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                timeout=PROCESS_TIMEOUT,
-                env={**os.environ, "LC_ALL": "C"},
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ThawError(f"{command[0]} took over {PROCESS_TIMEOUT:.0f} s") from error
-        except subprocess.CalledProcessError as error:
-            said.seek(0)
-            lines = said.read().decode(errors="replace").split("\n")
-            lines = [line.strip() for line in lines if line.strip()] or ["nothing"]
-            reason = next((line for line in lines if REASON.search(line)), lines[-1])
-            raise ThawError(
-                f"{command[0]} could not get or unpack {command[-1]}: {reason}. {_ADVICE}"
-            ) from error
+    try:
+        call(*command, folder=folder)
+    except MirrorError as error:
+        raise ThawError(f"{command[-1]} cannot be had: {error}. {_ADVICE}") from error

@@ -1,6 +1,7 @@
 """Fetch Fashion-MNIST from its Debian package, with apt-get and dpkg-deb, without root."""
 
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -18,7 +19,9 @@ FOLDER = Path("usr/share/datasets/fashion-mnist")
 APT_AS_ITS_CALLER = "-oAPT::Sandbox::User="
 
 PROCESS_TIMEOUT = 300.0
-"""Seconds for one call of apt-get or dpkg-deb."""
+"""Seconds for one call of a package tool."""
+REASON = re.compile("^E: |Error: |No matching|Not Found")
+"""Of the lines that apt-get and npm print, the one that says what went wrong."""
 _OF_OTHER_FILES = 1_000_000
 """Bytes allowed for the package's other files, uncompressed; at present they have 60,000."""
 
@@ -41,11 +44,11 @@ def fetch(sizes: Mapping[str, int], to: Path) -> None:
     work = to / "debian"
     work.mkdir()
     try:
-        _call("apt-get", APT_AS_ITS_CALLER, "download", PACKAGE, folder=work)
+        call("apt-get", APT_AS_ITS_CALLER, "download", PACKAGE, folder=work)
     except MirrorError:  # most often because the system's package lists are missing or old
         options = [APT_AS_ITS_CALLER, *_private_package_lists(work)]
-        _call("apt-get", *options, "update", folder=work)
-        _call("apt-get", *options, "download", PACKAGE, folder=work)
+        call("apt-get", *options, "update", folder=work)
+        call("apt-get", *options, "download", PACKAGE, folder=work)
     packages = sorted(work.glob("*.deb"))
     if not packages:
         raise MirrorError("apt-get delivered no package")
@@ -67,7 +70,7 @@ def unpack_package(package: Path, sizes: Mapping[str, int], to: Path) -> None:
     # prlimit stops dpkg-deb before a small package can unpack to more than the disk holds.
     content, most = package.with_suffix(".tar"), sum(sizes.values()) + _OF_OTHER_FILES
     tool = ("prlimit", f"--fsize={most}", "dpkg-deb", "--fsys-tarfile", package.name)
-    _call(*tool, folder=package.parent, output=content)
+    call(*tool, folder=package.parent, output=content)
     try:
         with tarfile.open(content) as archive:
             for name, size in sizes.items():
@@ -91,13 +94,13 @@ def _private_package_lists(work: Path) -> list[str]:
     ]
 
 
-def _call(*command: str, folder: Path, output: Path | None = None) -> None:
+def call(*command: str, folder: Path, output: Path | None = None) -> None:
     """Run a tool in `folder`, without its output on the terminal.
 
     Standard output goes to the file `output` if that is given.
 
     Raises:
-        MirrorError: the tool failed or took too long.
+        MirrorError: the tool failed or took too long; the message has its own line that says why.
 
     """
     with ExitStack() as files:
@@ -120,7 +123,9 @@ def _call(*command: str, folder: Path, output: Path | None = None) -> None:
             raise MirrorError(f"{command[0]} took over {PROCESS_TIMEOUT:.0f} s") from error
         except subprocess.CalledProcessError as error:
             said.seek(0)
-            last = (said.read().decode(errors="replace").splitlines() or ["nothing"])[-1]
+            lines = said.read().decode(errors="replace").split("\n")
+            lines = [line.strip() for line in lines if line.strip()] or ["nothing"]
+            reason = next((line for line in lines if REASON.search(line)), lines[-1])
             raise MirrorError(
-                f"`{' '.join(command[:3])}` ended with {error.returncode}: {last}"
+                f"`{' '.join(command[:3])}` ended with {error.returncode}: {reason}"
             ) from error

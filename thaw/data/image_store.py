@@ -25,8 +25,8 @@ from thaw.support.places import FOLDER, check_input, check_output
 
 SMALL, LARGE = 32, 224
 """Sides of the two stored versions, pixels. Other sizes are computed from one of them."""
-STORED_RGB = np.dtype(("u1", (3,)))
-COMPRESSION = -2
+_STORED_RGB = np.dtype(("u1", (3,)))
+_COMPRESSION = -2
 """zstd's level. It gives 1.4 GB for all 70,000 images at 224 px; -1 takes 3 % longer and saves 4 %.
 HTJ2K needs 0.55 GB and JPEG-LS of one channel 0.45 GB, but each compresses three times slower."""
 _CACHED_IMAGES = 16
@@ -39,10 +39,8 @@ def write_images(path: Path, splits: dict[str, Split], size: int) -> None:
     """Write every split at `size` pixels to one HDF5 file, completely or not at all.
 
     Each split is a group with `images` (n, size, size, 3) uint8, `labels` (n,) int64 and
-    `positions` (n,) int64, which are positions in the original file. Each image is one chunk.
-    HDF5's shuffle filter on a 3-byte type separates the three equal channels, so that zstd finds
-    the repetition. HDF5 compresses on one core, so this module compresses the chunks on all cores
-    and writes them in order.
+    `positions` (n,) int64, which are positions in the original file. HDF5 compresses on one core,
+    so this module compresses the chunks on all cores and writes them in order.
 
     Raises:
         ThawError: a link or something else is where the file or its folder goes.
@@ -61,17 +59,27 @@ def write_images(path: Path, splits: dict[str, Split], size: int) -> None:
             group = file.create_group(name)
             group["labels"] = split.gray.labels[split.positions]
             group["positions"] = split.positions
-            stored = group.create_dataset(
-                "images",
-                shape=(len(split), size, size),
-                dtype=STORED_RGB,
-                chunks=(1, size, size),
-                shuffle=True,
-                **hdf5plugin.Zstd(clevel=COMPRESSION),
-            )
+            stored = create_images(group, len(split), size)
             for row, chunk in enumerate(_chunks(split, size)):
                 stored.id.write_direct_chunk((row, 0, 0), chunk)
                 bar.update()
+
+
+def create_images(group: h5py.Group, count: int, size: int) -> h5py.Dataset:
+    """Return a new dataset `images`, (count, size, size, 3) uint8, one image a chunk; 0 can grow.
+
+    HDF5's shuffle filter on a 3-byte type separates the channels. In a gray image they are equal,
+    so that zstd finds the repetition.
+    """
+    return group.create_dataset(
+        "images",
+        shape=(count, size, size),
+        maxshape=(count or None, size, size),
+        dtype=_STORED_RGB,
+        chunks=(1, size, size),
+        shuffle=True,
+        **hdf5plugin.Zstd(clevel=_COMPRESSION),
+    )
 
 
 def _chunks(split: Split, size: int) -> Iterator[bytes]:
@@ -92,7 +100,7 @@ def _compressed(gray: NDArray[np.uint8], size: int) -> list[bytes]:
 
     The shuffle filter stores the channels one after another, and here all three are equal.
     """
-    compressor = zstandard.ZstdCompressor(level=COMPRESSION)
+    compressor = zstandard.ZstdCompressor(level=_COMPRESSION)
     chunks = []
     for start in range(0, len(gray), _CACHED_IMAGES):
         small = resize_gray(gray[start : start + _CACHED_IMAGES], SMALL)

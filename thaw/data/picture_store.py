@@ -9,12 +9,11 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import h5py
-import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
 from thaw.data.decoding import resize
-from thaw.data.image_store import COMPRESSION, LARGE, SMALL, STORED_RGB
+from thaw.data.image_store import LARGE, SMALL, create_images
 from thaw.data.pictures import Pictures
 from thaw.support.files import atomic_file, require_space
 
@@ -31,7 +30,7 @@ class PictureStore:
 
     def __init__(self, paths: Mapping[int, Path]) -> None:
         self.files = {size: h5py.File(path, "w") for size, path in paths.items()}
-        self.images = {size: _empty(file, size) for size, file in self.files.items()}
+        self.images = {size: create_images(file, 0, size) for size, file in self.files.items()}
         self.waiting: list[NDArray[np.uint8]] = []
 
     def keep(self, position: int, picture: NDArray[np.uint8]) -> None:
@@ -81,18 +80,6 @@ class PictureStore:
         """Close the files."""
         for file in self.files.values():
             file.close()
-
-
-def _empty(file: h5py.File, size: int) -> h5py.Dataset:
-    return file.create_dataset(
-        "images",
-        shape=(0, size, size),
-        maxshape=(None, size, size),
-        dtype=STORED_RGB,
-        chunks=(1, size, size),
-        shuffle=True,
-        **hdf5plugin.Zstd(clevel=COMPRESSION),
-    )
 
 
 @contextmanager
