@@ -315,7 +315,7 @@ def test_what_dvc_puts_aside_comes_back(project: Project) -> None:
     written = readme.read_text() + "mine\n"
     readme.write_text(written)
     project.dvc("exp", "apply", "with-93", code=None)  # 255: what did not run is not in its cache
-    assert readme.read_text() != written, "DVC leaves them now: README.md can say so"
+    assert readme.read_text() != written, "DVC leaves them now: docs/params.md can say so"
     project.run("git", "checkout", "--quiet", "--force", "HEAD")
     project.run("git", "stash", "apply", "--quiet", "refs/exps/apply/stash")
     assert readme.read_text() == written
