@@ -1,8 +1,8 @@
 """Stage baseline: ResNet50's answers before any retraining, a linear classifier, and chance.
 
 Reads   data/images/  data/weights/
-Writes  metrics/baseline.json
-        data/results/baseline/
+Writes  data/results/baseline/
+            summary.json: the accuracies, and what ResNet50 says
             top1_0-255.csv, top1_0-1.csv: the commonest ImageNet classes by input range
             predictions.csv: the likeliest ImageNet classes of each test image
             train_image_6.npy: the picture of training image 6
@@ -42,17 +42,17 @@ def main(root: Path = Path()) -> str:
         example = open_images(root / paths.IMAGES, config.side, EXAMPLES).first(1)
     # Without the 1000-class top, the network has no answers: only the other baselines remain.
     named = _name(root / paths.WEIGHTS, test, example) if source.top else {}
-    metrics: dict[str, Any] = {"weights": source.name, "has_1000_class_top": source.top}
-    metrics |= _linear(root, config)
+    summary: dict[str, Any] = {"weights": source.name, "has_1000_class_top": source.top}
+    summary |= _linear(root, config)
     if named:
-        metrics |= baseline.naming_metrics(named, test.labels, dataset, config.side)
+        summary |= baseline.naming_metrics(named, test.labels, dataset, config.side)
     with atomic_folder(root / paths.RESULTS / "baseline") as results:
+        write_json(results / paths.SUMMARY, summary)
         _write_tables(results, named, test, dataset.classes)
         if example:
             baseline.save_image(results / "train_image_6.npy", example)
-    write_json(root / paths.METRICS / "baseline.json", metrics)
-    zero_shot = metrics.get("0-255", {}).get("zero_shot_accuracy", "does not apply")
-    return f"linear on pixels {metrics['linear_pixels_accuracy']:.4f}, zero-shot {zero_shot}"
+    zero_shot = summary.get("0-255", {}).get("zero_shot_accuracy", "does not apply")
+    return f"linear on pixels {summary['linear_pixels_accuracy']:.4f}, zero-shot {zero_shot}"
 
 
 def _write_tables(

@@ -1,8 +1,8 @@
 """Stage diagnose: why the notebooks ended at val_acc = 0.1, tested one mistake at a time.
 
 Reads   data/images/  data/weights/
-Writes  metrics/diagnose.json
-        data/results/diagnose/
+Writes  data/results/diagnose/
+            summary.json: the results of each cell, nested, and the range of the input
             cells.csv: the results of each cell after the last epoch
             history.csv: every epoch of each cell
             shifts.csv: the shift in each batch normalisation layer, in the network's order
@@ -27,10 +27,10 @@ DIGITS = 4
 
 def main(root: Path = Path()) -> str:
     """Run the stage in `root` and return one line about its results."""
-    results, metrics = diagnose(root, DiagnoseConfig.load(root))
+    results, summary = diagnose(root, DiagnoseConfig.load(root))
     with atomic_folder(root / paths.RESULTS / "diagnose") as folder:
+        write_json(folder / paths.SUMMARY, summary)
         _write_tables(folder, results)
-    write_json(root / paths.METRICS / "diagnose.json", metrics)
     # Last, so that a run interrupted while it writes can still resume from the checkpoints.
     for result in results:
         result.checkpoint.clear()

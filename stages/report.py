@@ -1,6 +1,6 @@
 """Stage report: the results as figures, tables and pages for people.
 
-Reads   metrics/  data/results/  data/images/  tools/study/  params.yaml  requirements.lock
+Reads   data/results/  data/images/  tools/study/  params.yaml  requirements.lock
 Writes  plots/  report/report.md  report/report.html
 """
 

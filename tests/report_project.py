@@ -246,7 +246,7 @@ def _write_results(
     for i, mode in enumerate(MODES):
         metrics[mode] = mode_metrics(1_000_000 + i, _wrong(i), labels, dataset)
     for name, content in metrics.items():
-        write_json(root / f"metrics/{name}.json", content)
+        write_json(root / f"data/results/{name}/summary.json", content)
     folder = root / "data/results"
     for i, mode in enumerate(MODES):
         curve = [(epoch, 1 / epoch, 0.5, 2 / epoch, 0.4) for epoch in (1, 2)]

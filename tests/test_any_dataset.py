@@ -195,7 +195,7 @@ def test_imagenets_names_give_a_zero_shot_accuracy(tmp_path: Path) -> None:
     text = render(root, "report.md.j2")
     assert "| zero-shot, 64 px | 0.5000 |" in text
     assert "do not have ImageNet" not in text
-    path = root / "metrics/baseline.json"
+    path = root / "data/results/baseline/summary.json"
     write_json(path, read_json(path) | {"0-255": named | {"zero_shot_accuracy": 0.6}})
     with pytest.raises(ThawError, match=r"zero_shot_accuracy_low must be"):
         gather(root)

@@ -337,7 +337,7 @@ def test_damaged_inputs_of_the_report(
 ) -> None:
     """Any CSV or JSON; where the report is refused, the old one stays."""
     root = report_inputs
-    inputs = [*root.glob("metrics/*.json"), *root.glob("data/results/**/*.csv")]
+    inputs = [*root.glob("data/results/**/*.json"), *root.glob("data/results/**/*.csv")]
     path = data.draw(st.sampled_from(sorted([*inputs, *root.glob("tools/study/**/*.csv")])))
     before, content = outputs(root), path.read_bytes()
     path.write_bytes(damaged(content, damages))

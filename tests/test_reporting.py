@@ -84,7 +84,7 @@ def test_the_page_escapes_what_it_shows(results: Path) -> None:
 
 
 def test_weights_without_top_are_said_to_be_such(results: Path) -> None:
-    path = results / "metrics/baseline.json"
+    path = results / "data/results/baseline/summary.json"
     named = ("zero_shot_images", "zero_shot_image_size", "0-255", "0-1")
     kept = {name: value for name, value in read_json(path).items() if name not in named}
     write_json(path, kept | {"has_1000_class_top": False})
@@ -102,7 +102,7 @@ def test_weights_without_top_are_said_to_be_such(results: Path) -> None:
     ],
 )
 def test_a_missing_metric_is_named(results: Path, file: str, name: str) -> None:
-    path = results / f"metrics/{file}.json"
+    path = results / f"data/results/{file}/summary.json"
     write_json(path, {k: v for k, v in read_json(path).items() if k != name})
     with pytest.raises(ThawError, match=rf"{name}.*dvc repro"):
         render(results, "report.md.j2")

@@ -1,4 +1,4 @@
-"""Metrics that were changed by hand: what follows from the results must be what they say."""
+"""Summaries that were changed by hand: what follows from the results must be what they say."""
 
 import re
 from pathlib import Path
@@ -19,8 +19,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refusal(root: Path, name: str, metric: str, value: object) -> str:
-    """Return how thaw refuses a file of metrics in which one, by its path, was changed."""
-    path = root / f"metrics/{name}.json"
+    """Return how thaw refuses a summary in which one entry, by its path, was changed."""
+    path = root / f"data/results/{name}/summary.json"
     before = path.read_text()
     content = inner = read_json(path)
     *sections, last = metric.split("/")
@@ -90,7 +90,7 @@ def test_a_metric_that_contradicts_the_results_is_named(
     if metric == "test_images":
         assert "are for 100 images, but its metrics are for 99" in said
         return
-    start = r"metrics/(full|baseline|diagnose)\.json: [\w.-]+ must be "
+    start = r"data/results/(full|baseline|diagnose)/summary\.json: [\w.-]+ must be "
     assert re.match(start, said)
     assert f"Received: {value!r}. Run `dvc repro --force --single-item" in said or metric in (
         *("train_accuracy", "train_images", "linear_pixels_accuracy"),
@@ -105,13 +105,13 @@ def test_seeds_are_held_to_their_predictions(project: Path) -> None:
     other = [row | {"seed": "1", "predicted": row["actual"]} for row in rows]
     two = [list(row.values()) for row in [*rows, *other]]
     spread = {"seeds": 2, "test_accuracy_mean": 0.895, "test_accuracy_std": 0.1485}
-    before = read_json(project / "metrics/full.json")
+    before = read_json(project / "data/results/full/summary.json")
     write_csv(path, list(rows[0]), two)
-    write_json(project / "metrics/full.json", before | spread)
+    write_json(project / "data/results/full/summary.json", before | spread)
     try:
         check(read(project))
         assert "must be 0.895, as" in refusal(project, "full", "test_accuracy_mean", 0.9)
         assert "must be 0.1485, as" in refusal(project, "full", "test_accuracy_std", 0.0)
     finally:
         write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
-        write_json(project / "metrics/full.json", before)
+        write_json(project / "data/results/full/summary.json", before)

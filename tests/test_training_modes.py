@@ -292,7 +292,7 @@ def test_a_folder_without_a_whole_classifier_is_named(
 def test_the_results_of_train_frozen(root: Path, frozen: TrainFrozenConfig) -> None:
     result = train_frozen(root, frozen)
     line = write_results(root, "frozen", frozen, [result])
-    metrics = read_json(root / "metrics/frozen.json")
+    metrics = read_json(root / "data/results/frozen/summary.json")
     assert f"test accuracy {metrics['test_accuracy']:.4f}" in line
     assert metrics["parameters"] == 23_851_274
     assert metrics["parameters_trainable"] == 2048 * 128 + 128 + 128 * 10 + 10
@@ -302,6 +302,8 @@ def test_the_results_of_train_frozen(root: Path, frozen: TrainFrozenConfig) -> N
     assert metrics["images_seen"] == 2 * 60
     assert metrics["weights"] == "random"
     assert {"train_image_6_label", "test_image_0_probability"} <= set(metrics)
+    compared = read_json(root / "metrics/frozen.json")
+    assert (list(compared), compared["frozen"]["acc"]) == (["frozen"], metrics["test_accuracy"])
     assert len(read_csv(root / "data/results/frozen/history.csv")) == 2
     predictions = read_csv(root / "data/results/frozen/predictions.csv")
     assert [int(row["image"]) for row in predictions] == list(range(20))
@@ -330,7 +332,7 @@ def test_several_seeds_add_their_spread(root: Path, frozen: TrainFrozenConfig) -
     alone = classifier_metrics(train_frozen(root, frozen), read_dataset(root / "data/images"))
     train = functools.partial(train_frozen, root)
     write_results(root, "frozen", frozen, each_seed(train, frozen, 2))
-    metrics = read_json(root / "metrics/frozen.json")
+    metrics = read_json(root / "data/results/frozen/summary.json")
     rows = read_csv(root / "data/results/frozen/predictions.csv")
     right = {
         seed: np.mean([row["actual"] == row["predicted"] for row in rows if row["seed"] == seed])

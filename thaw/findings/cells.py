@@ -1,6 +1,6 @@
 """The table of the diagnosis, which has one row for each combination of the notebooks' mistakes.
 
-The stage diagnose writes these rows to cells.csv, and in nested form to metrics/diagnose.json. The
+The stage diagnose writes these rows to cells.csv, and in nested form to summary.json. The
 report reads both.
 """
 

@@ -1,4 +1,4 @@
-"""The files that a training stage writes: the model, its metrics and its tables."""
+"""The files that a training stage writes: the model, its metrics, their summary and its tables."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,6 +9,7 @@ from thaw.config.stages import FineTuneConfig, TrainFrozenConfig
 from thaw.data.dataset import EXAMPLES, Dataset, read_dataset
 from thaw.findings import evaluation, scores
 from thaw.findings.evaluation import Metrics
+from thaw.findings.headline import headline
 from thaw.network.classifier import describe, save_classifier
 from thaw.network.predictions import Predictions
 from thaw.support import paths
@@ -25,7 +26,7 @@ CONFIDENCE_DIGITS = 6
 
 
 def classifier_metrics(result: TrainingResult, dataset: Dataset) -> Metrics:
-    """Return the metrics of one training run, as `metrics/{mode}.json` holds them."""
+    """Return the metrics of one training run, as summary.json holds them."""
     examples = {}
     if dataset.examples:
         examples = evaluation.example_metrics(result.predictions[EXAMPLES], dataset)
@@ -58,10 +59,10 @@ def write_results(
     config: TrainFrozenConfig | FineTuneConfig,
     results: Iterable[TrainingResult],
 ) -> str:
-    """Write a mode's model, metrics and tables, and then clear its checkpoints.
+    """Write a mode's model, metrics, summary and tables, and then clear its checkpoints.
 
     The model, the history and the metrics are those of the first seed. If there are several seeds,
-    the metrics also give the mean and the standard deviation of the accuracy over them.
+    the summary also gives the mean and the standard deviation of the accuracy over them.
 
     Args:
         root: the project's folder.
@@ -79,7 +80,11 @@ def write_results(
         every.append(replace(result, model=every[0].model) if every else result)
     first = every[0]
     dataset = read_dataset(root / paths.IMAGES)
+    summary = classifier_metrics(first, dataset) | evaluation.seed_metrics(
+        [one.predictions for one in every]
+    )
     with atomic_folder(root / paths.RESULTS / mode) as folder:
+        write_json(folder / paths.SUMMARY, summary)
         first.history.write(folder / "history.csv")
         rows = (
             row
@@ -94,17 +99,14 @@ def write_results(
         dataset, config.image_size, config.value_range, config.head, first.source.name
     )
     save_classifier(root / paths.MODELS / mode, uncompiled(first.model), description)
-    metrics = classifier_metrics(first, dataset) | evaluation.seed_metrics(
-        [one.predictions for one in every]
-    )
-    write_json(root / paths.METRICS / f"{mode}.json", metrics)
+    write_json(root / paths.METRICS / f"{mode}.json", headline(mode, summary))
     # Last, so that a run interrupted while it writes can still resume from the checkpoints.
     for one in every:
         one.checkpoint.clear()
     return (
-        f"test accuracy {metrics['test_accuracy']:.4f} "
-        f"[{metrics['test_accuracy_low']:.4f}, {metrics['test_accuracy_high']:.4f}], "
-        f"{metrics['parameters_trainable']:,} parameters trained, weights: {metrics['weights']}"
+        f"test accuracy {summary['test_accuracy']:.4f} "
+        f"[{summary['test_accuracy_low']:.4f}, {summary['test_accuracy_high']:.4f}], "
+        f"{summary['parameters_trainable']:,} parameters trained, weights: {summary['weights']}"
     )
 
 

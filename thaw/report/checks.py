@@ -1,7 +1,7 @@
-"""Check that the metrics agree with the results behind them, before the report shows any.
+"""Check that the summaries agree with the results behind them, before the report shows any.
 
-DVC does not notice a metrics file that was changed by hand and then passed to `dvc commit`. So the
-report computes the metrics again from the predictions and the epochs, and refuses any that differ.
+DVC does not notice a summary that was changed by hand and then passed to `dvc commit`. So the
+report computes its metrics again from the predictions and the epochs, and refuses any that differ.
 thaw.findings and thaw.training define how metrics are computed and named; this module compares.
 """
 
@@ -19,6 +19,7 @@ from thaw.findings.calibration import CALIBRATION_BINS
 from thaw.findings.cells import nested
 from thaw.findings.intervals import share_metrics
 from thaw.report.results import MODES, STAGES, Metrics, Results, TestPredictions, naming_damage
+from thaw.support import paths
 from thaw.support.errors import ThawError, remedy
 from thaw.support.nested import flat
 from thaw.support.tables import METRIC_DIGITS
@@ -41,14 +42,14 @@ metric's name."""
 
 
 def check(results: Results) -> None:
-    """Check every metrics file against the tables of the results.
+    """Check every summary against the tables of the results.
 
     Raises:
         ThawError: a metric is missing, is not a number, or contradicts the results.
 
     """
     metrics = results.metrics
-    with naming_damage("data/results or metrics/", remedy()):
+    with naming_damage("data/results", remedy()):
         for name, of in metrics.items():
             _check_limits(name, of)
             # Other datasets than Fashion-MNIST are not diagnosed.
@@ -65,7 +66,7 @@ def check(results: Results) -> None:
 
 
 def _check_limits(name: str, metrics: Metrics) -> None:
-    """Check that every metric in metrics/`name`.json lies within its `LIMITS`."""
+    """Check that every metric in the summary of `name` lies within its `LIMITS`."""
     for path, value in flat(metrics):
         for pattern, (least, most) in LIMITS.items():
             # isinstance would let a bool pass as an int; NaN fails both comparisons.
@@ -94,8 +95,8 @@ def _hold(
 
 def _contradiction(name: str, metric: str, allowed: str, received: object) -> ThawError:
     return ThawError(
-        f"metrics/{name}.json: {metric} must be {allowed}. Received: {received!r}. Run `dvc repro "
-        f"--force --single-item {STAGES[name]}` to make it again."
+        f"{paths.RESULTS}/{name}/{paths.SUMMARY}: {metric} must be {allowed}. Received: "
+        f"{received!r}. Run `dvc repro --force --single-item {STAGES[name]}` to make it again."
     )
 
 

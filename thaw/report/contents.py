@@ -40,7 +40,7 @@ def gather(root: Path) -> Contents:
     results = read(root)
     # Nothing is computed from the metrics before they are known to agree with the results.
     check(results)
-    with naming_damage("data/results or metrics/", remedy()):
+    with naming_damage("data/results", remedy()):
         computed = tables(results)
     weights = results.metrics["baseline"]["weights"]
     studies = read_studies(root / paths.STUDY) if results.dataset.fashion_mnist else NONE

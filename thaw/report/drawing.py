@@ -20,7 +20,7 @@ from thaw.report.examples import Mistake, rows_by_position
 from thaw.report.naming import figure_names, figure_text
 from thaw.report.results import HISTORY, MODES, Results, naming_damage
 from thaw.report.studies import FullDataRow, Studies
-from thaw.report.tables import DIGITS, Confusion, Difference, Tables
+from thaw.report.tables import DIGITS, ComparisonRow, Confusion, Difference, Tables
 from thaw.support import paths
 from thaw.support.errors import remedy
 from thaw.support.places import check_input
@@ -41,7 +41,7 @@ def draw(root: Path, contents: Contents, plots: Path) -> None:
     """
     results, tables = contents.results, contents.tables
     folder = root / paths.RESULTS
-    with naming_damage("data/results or metrics/", remedy()):
+    with naming_damage("data/results", remedy()):
         _draw_baseline(folder / "baseline", plots / "baseline", results)
         if results.dataset.fashion_mnist:
             _draw_diagnose(folder / "diagnose", plots / "diagnose", results)
@@ -159,6 +159,7 @@ def _captions(mistakes: Iterable[Mistake], classes: Sequence[str]) -> Iterator[s
 
 def _draw_comparison(plots: Path, tables: Tables, names: Sequence[str]) -> None:
     """Write the figures and tables that compare the modes."""
+    _write_rows(plots / "comparison.csv", ComparisonRow, tables.comparison)
     _write_rows(plots / "differences.csv", Difference, tables.differences)
     if tables.macro_differences:
         _write_rows(plots / "macro_differences.csv", Difference, tables.macro_differences)

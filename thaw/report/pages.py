@@ -54,7 +54,7 @@ def render(contents: Contents, plots: Path, template: str) -> str:
         markdown=markdown,
     )
     environment.globals.update(picture=lambda path: data_url(plots / path))
-    with naming_damage("metrics/ or plots/", remedy()):
+    with naming_damage("data/results or plots/", remedy()):
         try:
             return environment.get_template(template).render(context(contents))
         except UndefinedError as error:

@@ -1,4 +1,4 @@
-"""The results of the other stages, read once from metrics/ and data/results/."""
+"""The results of the other stages, read once from data/results/."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ Metrics = Mapping[str, Any]
 MODES = {"frozen": "train-frozen", "partial": "train-partial", "full": "train-full"}
 """The stage of each mode, from the mode that thaws least to the one that thaws most."""
 STAGES = {"baseline": "baseline", "diagnose": "diagnose", **MODES}
-"""The stage that writes each file of metrics."""
+"""The stage that writes each folder of data/results."""
 HISTORY, PREDICTIONS = "history.csv", "predictions.csv"
 FILES = "files.csv"
 """The pictures' files, in data/images. Fashion-MNIST has none."""
@@ -60,7 +60,7 @@ class Results:
         dataset: the name of the images, their classes and their counts.
         test: the test images: Fashion-MNIST's at 32 px, others at 224 px.
         files: the file of each test image by its position; empty for Fashion-MNIST.
-        metrics: the metrics of each of `STAGES`, nested as in its JSON file.
+        metrics: the summary of each of `STAGES`, nested as in its JSON file.
         answers: the predictions for the test images, by mode.
         histories: the columns of each epoch, by mode.
         cells: the rows of the diagnosis; none, as of the shifts, except for Fashion-MNIST.
@@ -112,7 +112,7 @@ def naming_damage(what: str, otherwise: str) -> Iterator[None]:
 
 
 def read(root: Path) -> Results:
-    """Return the contents of metrics/ and data/results/ in `root`.
+    """Return the contents of data/results/ in `root`.
 
     Raises:
         ThawError: a file is missing or cannot be read.
@@ -122,12 +122,12 @@ def read(root: Path) -> Results:
     dataset = read_dataset(images)
     # Photographs of 32 px say nothing to a reader, and larger ones of Fashion-MNIST no more.
     test = open_images(images, SMALL if dataset.fashion_mnist else LARGE, "test")
-    with naming_damage("data/results or metrics/", remedy()):
+    with naming_damage("data/results", remedy()):
         return Results(
             dataset,
             test,
             {} if dataset.fashion_mnist else _read_files(images / FILES),
-            {name: read_json(root / paths.METRICS / f"{name}.json") for name in STAGES},
+            {name: read_json(folder / name / paths.SUMMARY) for name in STAGES},
             {mode: read_answers(folder / mode / PREDICTIONS, dataset.classes) for mode in MODES},
             {mode: _read_history(folder / mode / HISTORY) for mode in MODES},
             read_rows(folder / "diagnose/cells.csv", CellRow),

@@ -181,7 +181,10 @@ def _share(metrics: Metrics, name: str) -> tuple[float, float, float]:
 
 def _compared(mode: str, results: Results, uneven: bool) -> ComparisonRow:
     metrics, answers = results.metrics[mode], results.answers[mode]
-    macro = macro_recall_interval(answers.correct[0], answers.actual) if uneven else (None, None)
+    macro: Sequence[float | None] = (None, None)
+    if uneven:
+        ends = macro_recall_interval(answers.correct[0], answers.actual)
+        macro = [round(end, DIGITS) for end in ends]
     frozen = f", {metrics['layers_frozen']} layers frozen" if mode == "partial" else ""
     return ComparisonRow(
         MODES[mode] + frozen,

@@ -13,9 +13,11 @@ FEATURES = Path("data/features/features.h5")
 MODELS = Path("data/models")
 """One folder for each mode: its weights and what is needed to use them."""
 RESULTS = Path("data/results")
-"""One folder for each stage that measures: tables by image, class, epoch or cell."""
+"""One folder for each stage that measures: `SUMMARY`, and tables by image, class, epoch or cell."""
+SUMMARY = "summary.json"
+"""Every single number that a stage measured, with what belongs to it, such as the weights."""
 METRICS = Path("metrics")
-"""One JSON file for each stage that measures: the numbers to compare."""
+"""One JSON file for each mode: the few numbers that DVC compares."""
 PLOTS = Path("plots")
 REPORT = Path("report")
 STUDY = Path("tools/study")

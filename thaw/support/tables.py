@@ -12,7 +12,7 @@ from thaw.support.files import atomic_file
 from thaw.support.places import check_input
 
 METRIC_DIGITS = 4
-"""Decimal places of every fraction and loss in `metrics/`; accuracy on 10,000 images has four."""
+"""Decimal places of every fraction and loss in JSON; accuracy on 10,000 images has four."""
 
 
 def write_json(path: Path, content: Mapping[str, Any], digits: int | None = METRIC_DIGITS) -> None:
