@@ -3,7 +3,6 @@
 # make test-slow        run the real pipeline on few images as a test
 # make test-long        run what CI has no time for: kills, queues, all stages again
 # make lint             check style, format and types
-# make compare          print the modes and the experiments so far as tables
 # make study SET=curve  run a set of experiments (tools/study/sets.yaml) in DVC's queue; a stopped
 #                       set continues where it was. make curve and make notebook run two of them
 # make demo             show the trained models on a page of this machine; PORT=8000 names its port
@@ -36,7 +35,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test test-slow test-long test-demo lint lock setup demo export-setup bench bench-quick
 .PHONY: bench-engines bench-memory
-.PHONY: bench-faster bench-overhead bench-scaling study curve reliability audit notebook compare browser pr-comment pretrain test-pretrain
+.PHONY: bench-faster bench-overhead bench-scaling study curve reliability audit notebook browser pr-comment pretrain test-pretrain
 .DELETE_ON_ERROR:
 
 repro: setup
@@ -134,9 +133,6 @@ study: setup
 
 curve notebook:
 	$(MAKE) study SET=$@
-
-compare: setup
-	@$(BIN)/python -m tools.compare
 
 browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
