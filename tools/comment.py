@@ -24,7 +24,7 @@ LABEL = (
 )
 MOST = 65_536
 """The longest comment that GitHub accepts, in characters. `LONGEST` and the plots stay below it."""
-LONGEST = {"params": 6_000, "metrics": 9_000, "all_metrics": 26_000, "report": 9_000}
+LONGEST = {"params": 6_000, "metrics": 9_000, "report": 9_000}
 LONGEST |= {"gone": 1_500, "unnamed": 1_500, "again": 2_000}
 """The largest number of characters shown of each text."""
 MOST_LINES = 400
@@ -50,13 +50,10 @@ def render(changes: Mapping[str, Any], images: str = "") -> str:
     """
     base = changes.get("base")
     against = f"Against `{base}`:" if isinstance(base, str) and REVISION.fullmatch(base) else ""
-    all_metrics = fence(changes, "all_metrics")
-    details = f"<details><summary>All metrics</summary>\n\n{all_metrics}\n\n</details>"
     parts = [
         *(MARKER, LABEL, against),
         *("### Params", fence(changes, "params") or "No param changed."),
-        *("### Metrics", fence(changes, "metrics") or "No metric changed."),
-        details if all_metrics else "",
+        *("### Metrics", fence(changes, "metrics") or "There are no metrics."),
         *("### Plots", "\n\n".join(plots(changes, images)) or "No plot changed."),
         *("### Report", fence(changes, "report") or "There is no report: run `dvc repro`."),
         *(run_again(changes) if "again" in changes else ()),

@@ -8,12 +8,11 @@ turns it into Markdown. Nothing is posted.
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tools.commands import dvc, git, outcome
-from tools.comment import LONGEST, one_line, render
+from tools.comment import LONGEST, render
 
 REPORT = Path("report/report.md")
 PLOTS = "plots/*.png"
@@ -51,20 +50,18 @@ def check_base(base: str) -> None:
 
 def changes(base: str) -> dict[str, Any]:
     """Return the changes against `base` in the form that `tools.comment.render` takes."""
-    params, metrics = diff("params", base), diff("metrics", base, "--all")
     return {
         "base": base,
-        "params": table("param", params),
-        "metrics": table("metric", [row for row in metrics if row[2] != row[3]]),
-        "all_metrics": table("metric", metrics),
+        "params": table("params", base),
+        "metrics": table("metrics", base, "--all"),
         "plots": [*plots(base, "d"), *new_plots()],
         "gone": plots(base, "D"),
         "report": summary(),
     }
 
 
-def diff(kind: str, base: str, *options: str) -> list[list[str]]:
-    """Return the rows of `dvc params diff` or `dvc metrics diff`: file, name, old, new, change.
+def table(kind: str, base: str, *options: str) -> str:
+    """Return the table of `dvc params diff` or `dvc metrics diff`, or "" if it has no rows.
 
     Args:
         kind: `params` or `metrics`.
@@ -72,34 +69,9 @@ def diff(kind: str, base: str, *options: str) -> list[list[str]]:
         options: further options for DVC.
 
     """
-    by_file = json.loads(dvc(kind, "diff", base, "--json", *options))
-    return [
-        [file, name, *(shown(change.get(which)) for which in ("old", "new", "diff"))]
-        for file, names in sorted(by_file.items())
-        for name, change in sorted(names.items())
-    ]
-
-
-def table(kind: str, rows: list[list[str]]) -> str:
-    """Return the rows as a table with a header, or "" if there are none."""
-    return "\n".join(_aligned([["file", kind, "before", "now", "change"], *rows])) if rows else ""
-
-
-def shown(value: object) -> str:
-    """Return a value as text, or a dash for None."""
-    if value is None:
-        return "-"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _aligned(rows: list[list[str]]) -> Iterator[str]:
-    # A line break in a value would break the table. Columns wider than 60 are not padded, because a
-    # single long value would widen every row.
-    rows = [[one_line(cell) for cell in row] for row in rows]
-    widths = [min(max(map(len, column)), 60) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield f"| {' | '.join(cells)} |"
+    lines = dvc(kind, "diff", base, "--md", *options).splitlines()
+    header, rows = lines[:2], sorted(lines[2:])  # DVC gives the files in any order
+    return "\n".join(header + rows) if rows else ""
 
 
 def plots(base: str, kind: str) -> list[str]:
