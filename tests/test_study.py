@@ -27,8 +27,7 @@ SETS = load_sets()
 def test_every_experiment_has_valid_params(name: str) -> None:
     chosen = SETS[name]
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    written = stages[chosen.stage]["metrics"]
-    assert chosen.metrics in [path for entry in written for path in entry]
+    assert str(Path(chosen.summary).parent) in stages[chosen.stage]["outs"]
     for run in chosen.runs:
         entries = read_entries()
         for change in chosen.overrides(run):
@@ -49,7 +48,7 @@ def test_the_names_suit_git_and_dvc() -> None:
 
 
 def chosen(**changes: object) -> Set:
-    fields = {"question": "?", "stage": "s", "metrics": "m", "keep": ["a*"], "common": {}}
+    fields = {"question": "?", "stage": "s", "summary": "m", "keep": ["a*"], "common": {}}
     return Set.model_validate(fields | {"runs": {"one": {"x": 1}}} | changes)
 
 
@@ -62,10 +61,10 @@ def test_a_row_holds_what_is_kept() -> None:
     assert list(table(chosen(), {"b": 1, "a2": 2, "a1": 3})) == [{"a2": 2, "a1": 3}]
 
 
-def test_nested_metrics_give_rows() -> None:
+def test_nested_entries_give_rows() -> None:
     one, other = {"a_loss": 0.5, "b": 1}, {"a_loss": 0.4, "b": 2}
-    metrics = {"a": 7, "cells": {"10": {"x": one, "y": other}}}
-    assert list(table(chosen(rows=["cells", "freeze", "kind"]), metrics)) == [
+    summary = {"a": 7, "cells": {"10": {"x": one, "y": other}}}
+    assert list(table(chosen(rows=["cells", "freeze", "kind"]), summary)) == [
         {"freeze": "10", "kind": "x", "a_loss": 0.5},
         {"freeze": "10", "kind": "y", "a_loss": 0.4},
     ]
@@ -89,7 +88,7 @@ def test_uncommitted_changes_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
 TINY_SET = """tiny:
   question: What is twice x?
   stage: double
-  metrics: metrics.json
+  summary: results/summary.json
   keep: ['y']
   common: {b.c: [1, 2]}
   runs: {one: {x: 1}, half: {x: 2.5}, word: {x: byte}, as-it-is: {}}
@@ -99,13 +98,15 @@ TINY_PIPELINE = """stages:
     cmd: python double.py
     deps: [double.py]
     params: [x, b]
-    metrics: [metrics.json: {cache: false}]
+    outs: [results]
 """
 TINY_STAGE = """import json, os, time, yaml
 while os.path.exists(os.environ.get("HOLD", "")):
     time.sleep(0.1)
 params = yaml.safe_load(open("params.yaml"))
-json.dump({"y": params["x"] * 2, "sum": sum(params["b"]["c"])}, open("metrics.json", "w"))
+os.makedirs("results", exist_ok=True)
+summary = {"y": params["x"] * 2, "sum": sum(params["b"]["c"])}
+json.dump(summary, open("results/summary.json", "w"))
 """
 
 
@@ -145,6 +146,10 @@ def test_a_set_is_run_by_dvcs_queue_once_and_collected(tiny: Project) -> None:
     assert "tiny-half" in said
     assert (tiny.root / "tools/study/results/tiny.csv").read_text() == tiny_table(tiny)
     assert "tiny-half" not in tiny.run(*STUDY, changes=here), "what ended is not run again"
+    shutil.rmtree(tiny.root / ".dvc/cache/files")
+    said = tiny.run(*STUDY, "--collect", changes=here, code=1)
+    assert re.search(r"error: results/summary.json of refs/exps/\S+/tiny-one cannot be read", said)
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """Run a set of experiments and write its table: python -m tools.study SET [--jobs N] [--collect].
 
 Reads   tools/study/sets.yaml  the sets and their experiments
-Writes  tools/study/results/SET.csv  the metrics of each experiment
+        the summary that each experiment wrote, from DVC's cache
+Writes  tools/study/results/SET.csv  what the set keeps of it
 
 Each experiment is queued under the name `SET-RUN`, and DVC runs it from HEAD. `dvc exp show` lists
 it. If the tool is stopped and started again, it does not repeat the experiments that have ended.
@@ -18,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import dvc.api
+from dvc.exceptions import DvcException
 from pydantic import BaseModel, ConfigDict, Field
 
 from thaw.support.errors import ThawError
@@ -42,8 +45,8 @@ class Set(BaseModel):
     Attributes:
         question: the question, which is printed above the table.
         stage: the stage of dvc.yaml that every experiment runs.
-        metrics: the metrics file that the table is made from.
-        keep: patterns, as for fnmatch, of the metrics that become columns.
+        summary: the stage's JSON file that the table is made from.
+        keep: patterns, as for fnmatch, of its entries that become columns.
         rows: see below.
         common: what all experiments change in params.yaml, by path.
         runs: what each experiment changes besides, by its name.
@@ -54,12 +57,12 @@ class Set(BaseModel):
 
     question: str
     stage: str
-    metrics: str
+    summary: str
     keep: tuple[str, ...]
     rows: tuple[str, ...] = ()
-    """Only for metrics that give several rows for each run: the name of the metric that holds them,
+    """Only for summaries that give several rows for each run: the name of the entry with the rows,
     followed by a column name for each level of nesting, the outermost first. `keep` then selects
-    among the metrics of a row."""
+    among the entries of a row."""
     common: Overrides
     runs: dict[str, Overrides] = Field(min_length=1)
 
@@ -172,7 +175,7 @@ def collect(name: str, chosen: Set) -> Path:
     rows = [
         {"run": run, **row, **origin(reference)}
         for run, reference in finished(name, chosen).items()
-        for row in table(chosen, json.loads(git("show", f"{reference}:./{chosen.metrics}")))
+        for row in table(chosen, json.loads(read(chosen.summary, reference)))
     ]
     if not rows:
         sys.exit(f"error: no experiment of {name} has ended at this commit. Run the set first.")
@@ -180,6 +183,15 @@ def collect(name: str, chosen: Set) -> Path:
     path = HERE / "results" / f"{name}.csv"
     write_csv(path, columns, [[row[column] for column in columns] for row in rows])
     return path
+
+
+def read(path: str, reference: str) -> str:
+    """Return what an experiment wrote to `path`, given its git reference."""
+    try:
+        content: str = dvc.api.read(path, rev=reference)
+    except (OSError, DvcException) as error:
+        sys.exit(f"error: {path} of {reference} cannot be read from DVC's cache: {error}")
+    return content
 
 
 def origin(reference: str) -> dict[str, Any]:
@@ -190,10 +202,10 @@ def origin(reference: str) -> dict[str, Any]:
     return {"seed": params["seed"], "threads": params["threads"], "commit": commit}
 
 
-def table(chosen: Set, metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of one run's metrics: a single one, or those nested in it (see `Set.rows`)."""
+def table(chosen: Set, summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one run's summary: a single one, or those nested in it (see `Set.rows`)."""
     name, *levels = chosen.rows or ("",)
-    for place, values in leaves(metrics[name] if name else metrics, levels):
+    for place, values in leaves(summary[name] if name else summary, levels):
         kept = {
             name: value
             for pattern in chosen.keep
