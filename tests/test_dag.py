@@ -1,5 +1,6 @@
 """The real pipeline, by the real DVC, on the real images, a few of them. Minutes."""
 
+import csv
 import gzip
 import hashlib
 import json
@@ -35,6 +36,7 @@ from tools.commands import DVC
 pytestmark = pytest.mark.slow
 METRICS = [f"metrics/{name}.json" for name in ("baseline", "diagnose", "frozen", "full", "partial")]
 MODEL = "data/models/partial/model.weights.h5"
+LIVE = "live/plots/partial/metrics/val_loss.tsv"
 SECRET = "known-to-the-shell-alone"
 """What a variable of the shell holds in which the first run is started."""
 NEEDS_NAMESPACE = pytest.mark.skipif(
@@ -291,9 +293,14 @@ def test_two_runs_at_once_do_not_disturb_each_other(project: Project) -> None:
 
 def test_a_fresh_clone_is_up_to_date(project: Project, tmp_path: Path) -> None:
     project.run("git", "clone", "--quiet", str(project.root), str(tmp_path / "clone"))
-    output = Project(tmp_path / "clone").dvc("repro", "--dry", "--allow-missing")
+    clone = Project(tmp_path / "clone")
+    output = clone.dvc("repro", "--dry", "--allow-missing")
     assert ran(output) == []
     assert "up to date" in output
+    shown = ("metrics show", "metrics diff HEAD", "exp show", "plots show", "plots diff HEAD")
+    for command in shown:
+        said = clone.dvc(*command.split())
+        assert not re.search("failed|warning", said, re.IGNORECASE), "live/ is missing there"
 
 
 def test_a_bad_param_ends_with_one_message_and_loses_nothing(project: Project) -> None:
@@ -375,14 +382,23 @@ def test_weights_without_a_top_leave_the_references(project: Project) -> None:
 
 
 def test_what_dvc_shows_can_be_read(project: Project) -> None:
-    project.dvc("exp", "run", "--set-param", "freeze=20")
+    """The live curves too, although the stage report has not run."""
+    project.dvc("exp", "run", "train-partial", "--set-param", "freeze=21")
     table = project.dvc("metrics", "diff", "--md", "--all")
-    assert re.search(r"\| metrics/partial.json +\| layers_frozen +\| 10 +\| 20 +\| 10 ", table)
+    assert re.search(r"\| metrics/partial.json +\| layers_frozen +\| 10 +\| 21 +\| 11 ", table)
     assert "freeze" in project.dvc("params", "diff")
     page = project.root / "dvc_plots/index.html"
     project.dvc("plots", "diff", "HEAD")
     assert "Confusion, train-partial" in page.read_text()
     shutil.rmtree(page.parent)
+    with (project.root / "data/results/partial/history.csv").open(newline="") as file:
+        history = [(row["epoch"], row["val_loss"]) for row in csv.DictReader(file)]
+    for command in (("show",), ("diff", "HEAD")):
+        (curve,) = json.loads(project.dvc("plots", *command, "--json"))["data"][LIVE]
+        values = curve["content"]["data"]["values"]
+        assert [(row["step"], row["val_loss"]) for row in values] == history
+        assert curve["revisions"] == ["workspace"]
+    assert "step" not in project.dvc("exp", "show", "--csv").splitlines()[0].split(",")
 
 
 @needs_browser
@@ -397,10 +413,11 @@ def test_dvcs_plots_page_needs_no_network(project: Project, browser: Browser) ->
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(address)
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
-    drawn = [plot for plot in plots if isinstance(plot, dict)]
-    page.wait_for_function(f"document.querySelectorAll('.vega-embed').length >= {len(drawn)}")
-    assert page.locator(".vega-embed").count() == len(drawn)
-    assert page.locator("img").count() == len(plots) - len(drawn)
+    single = [plot for plot in plots if isinstance(plot, dict) and "live/plots" not in plot]
+    drawn = len(single) + len(list(project.root.glob("live/plots/*/metrics/*.tsv")))
+    page.wait_for_function(f"document.querySelectorAll('.vega-embed').length >= {drawn}")
+    assert page.locator(".vega-embed").count() == drawn
+    assert page.locator("img").count() == len([plot for plot in plots if isinstance(plot, str)])
     page.close()
     assert all(url.startswith(("file:", "data:", "blob:")) for url in asked), asked
     assert address in asked

@@ -104,8 +104,8 @@ def test_whatever_computes_has_its_version_named() -> None:
         for name in imported_names(path)
     }
     # What reads, checks, fetches and shows; threads are counted, not computed with.
-    other = {*("aiohttp", "certifi", "jinja2", "joblib", "matplotlib", "psutil", "pydantic")}
-    other |= {*("ruamel", "tenacity", "threadpoolctl", "tqdm", "urllib3", "thaw")}
+    other = {*("aiohttp", "certifi", "dvclive", "jinja2", "joblib", "matplotlib", "psutil")}
+    other |= {*("pydantic", "ruamel", "tenacity", "threadpoolctl", "tqdm", "urllib3", "thaw")}
     libraries = imported - set(sys.stdlib_module_names) - other
     assert libraries == {named.get(name, name) for name in DECISIVE}
 
