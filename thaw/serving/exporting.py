@@ -22,6 +22,7 @@ from thaw.support.errors import ThawError
 from thaw.support.files import atomic_folder, require_space
 from thaw.support.places import FOLDER, check_input, check_output, kind
 from thaw.support.tables import write_json
+from thaw.training.checkpoint import uncompiled
 
 EXPORTS = Path("exports")
 EXPORT_FILE = "export.json"
@@ -82,7 +83,8 @@ def export(
     sample = checking.own_images(root, description, "test", checking.MOST)
     sample = sample or checking.generated_images(description.image_size)
     kind_ = _quantised(root, description) if int8 else FORMATS[name]
-    model = load_classifier(source)
+    # Keras' own class, so that a program without thaw can load it.
+    model = uncompiled(load_classifier(source))
     expected = checking.probabilities(
         lambda images: np.asarray(model.predict_on_batch(images)), sample.images
     )

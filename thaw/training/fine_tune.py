@@ -143,7 +143,8 @@ def _plan(config: FineTuneConfig, network: _Network, images: Splits) -> CachePla
         config.thawing.frozen_batch_norm,
         config.thawing.cache_gb,
     )
-    print(f"frozen layers' output: {plan}", flush=True)
+    if network.frozen:
+        print(f"frozen layers' output: {plan}", flush=True)
     return plan
 
 
