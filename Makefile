@@ -46,7 +46,6 @@ help:
 
 repro: setup
 	@$(BIN)/python -m tools.folder
-	$(BIN)/python -m thaw.config.load
 	$(if $(QUIET),THAW_QUIET=1) $(BIN)/dvc repro $(if $(QUIET),--quiet)
 
 test: setup

@@ -103,13 +103,13 @@ def test_a_second_run_does_nothing(project: Project) -> None:
 
 @pytest.mark.long
 def test_running_all_again_gives_the_same_bytes(project: Project) -> None:
-    assert len(ran(project.dvc("repro", "--force"))) == 10
+    assert len(ran(project.dvc("repro", "--force"))) == 11
     assert project.run("git", "status", "--porcelain") == ""
 
 
 def test_freeze_reruns_train_partial_and_report_only(project: Project) -> None:
     output = project.dvc("exp", "run", "--set-param", "freeze=20")
-    assert ran(output) == ["train-partial", "report"]
+    assert ran(output) == ["check", "train-partial", "report"]
     partial = json.loads((project.root / "metrics/partial.json").read_text())
     assert partial["layers_frozen"] == 20
     back = project.dvc("exp", "run", "--set-param", "freeze=10")
@@ -120,14 +120,14 @@ def test_freeze_reruns_train_partial_and_report_only(project: Project) -> None:
 
 def test_the_head_reruns_no_feature_extraction(project: Project) -> None:
     output = project.dvc("exp", "run", "--set-param", "head.dropout=0.5")
-    assert set(ran(output)) == {"train-frozen", "train-full", "train-partial", "report"}
+    assert set(ran(output)) == {"check", "train-frozen", "train-full", "train-partial", "report"}
 
 
 def test_another_seed_repeats_no_extraction(project: Project) -> None:
     """Of pretrained weights, that is: random ones are drawn anew."""
     project.dvc("exp", "run", "features", "--set-param", "weights=bundled")
     output = project.dvc("exp", "run", "features", "--set-param", "seed=1")
-    assert ran(output) == ["weights"]
+    assert ran(output) == ["check", "weights"]
 
 
 @pytest.fixture(scope="module")
@@ -303,14 +303,26 @@ def test_a_fresh_clone_is_up_to_date(project: Project, tmp_path: Path) -> None:
         assert not re.search("failed|warning", said, re.IGNORECASE), "live/ is missing there"
 
 
-def test_a_bad_param_ends_with_one_message_and_loses_nothing(project: Project) -> None:
-    output = project.dvc("exp", "run", "--set-param", "freeze=176", code=255)
-    assert "error in stage train-partial: params.yaml is not valid" in output
-    assert "freeze: must be an integer from 0 to 175" in output
-    assert "Traceback" not in output
-    back = project.dvc("exp", "run", "--set-param", "freeze=10")
-    assert "'train-partial' is cached - skipping run" in back
-    assert project.run("git", "status", "--porcelain") == ""
+def test_a_bad_param_ends_with_one_message_and_removes_nothing(project: Project) -> None:
+    places = ("data/models/partial", "data/results/partial", "metrics")
+    files = [path for name in places for path in (project.root / name).iterdir()]
+    before = [sha256(path) for path in files]
+    bad = {
+        "freeze=bogus": "freeze: must be an integer from 0 to 175",
+        "dataset=nowhere": "dataset must be data/fashion-mnist or a folder",
+        "weights=no.weights.h5": "weights: 'no.weights.h5' is no file",
+    }
+    for change, expected in bad.items():
+        for command in (("exp", "run", "--set-param", change), ("repro",)):  # with what -S wrote
+            output = project.dvc(*command, code=255)
+            assert output.count("error in stage") == output.count("error in stage check: ") == 1
+            assert expected in output
+            assert "Traceback" not in output
+            assert ran(output) == ["check"]
+            assert [sha256(path) for path in files] == before
+        project.run("git", "checkout", "--quiet", "params.yaml")
+    assert "'check' is cached - skipping run" in project.dvc("repro")
+    assert project.changed() == ""
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def load_classifier(folder: Path | str) -> Classifier:
             description.head, len(description.classes), seed=0
         )  # any seed: the file replaces the weights
         model = image_model(network, description.image_size, description.value_range, head)
-        model = Classifier(model.inputs, model.outputs, name=model.name)
+        model = Classifier(model.input, model.output, name=model.name)
     try:
         model.load_weights(check_input(folder / WEIGHTS_FILE))
     except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from thaw import __version__
@@ -22,7 +23,6 @@ from thaw.support.errors import ThawError
 from thaw.support.files import atomic_folder, require_space
 from thaw.support.places import FOLDER, check_input, check_output, kind
 from thaw.support.tables import write_json
-from thaw.training.checkpoint import uncompiled
 
 EXPORTS = Path("exports")
 EXPORT_FILE = "export.json"
@@ -83,8 +83,9 @@ def export(
     sample = checking.own_images(root, description, "test", checking.MOST)
     sample = sample or checking.generated_images(description.image_size)
     kind_ = _quantised(root, description) if int8 else FORMATS[name]
+    model = load_classifier(source)
     # Keras' own class, so that a program without thaw can load it.
-    model = uncompiled(load_classifier(source))
+    model = keras.Model(model.input, model.output, name=model.name)
     expected = checking.probabilities(
         lambda images: np.asarray(model.predict_on_batch(images)), sample.images
     )
