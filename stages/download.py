@@ -8,11 +8,11 @@ Writes  data/fashion-mnist/   train-images-idx3-ubyte and its three siblings, de
 from pathlib import Path
 
 from thaw.config.fields import FASHION_MNIST
+from thaw.config.files import check_dataset
 from thaw.config.stages import DownloadConfig
 from thaw.data.mirrors import download, mirrors
 from thaw.support import paths
-from thaw.support.errors import ThawError
-from thaw.support.places import FOLDER, kind, make_folder
+from thaw.support.places import make_folder
 from thaw.support.stage import run
 
 
@@ -20,11 +20,7 @@ def main(root: Path = Path()) -> str:
     """Run the stage in `root`."""
     dataset = DownloadConfig.load(root).dataset
     if dataset != FASHION_MNIST:
-        if kind(root / dataset, follow=True) != FOLDER:
-            raise ThawError(
-                f"dataset must be {FASHION_MNIST} or a folder of pictures. Received: {dataset}, "
-                "which is no folder. Correct it and run again."
-            )
+        check_dataset(dataset, root)
         make_folder(root / paths.FASHION_MNIST)  # DVC wants its output in any case
         return f"nothing to fetch: the dataset is the folder {dataset}"
     source = download(root / paths.FASHION_MNIST, mirrors())

@@ -1,5 +1,6 @@
 """The real pipeline, by the real DVC, on the real images, a few of them. Minutes."""
 
+import csv
 import gzip
 import hashlib
 import json
@@ -41,6 +42,7 @@ SHOWN = ("exp", "show", "--only-changed", "--drop", "data/|Created")
 """What shows experiments on a screen: without the times and the digests of data, 39 wide each."""
 WIDEST = 160
 MODEL = "data/models/partial/model.weights.h5"
+LIVE = "live/plots/partial/metrics/val_loss.tsv"
 SECRET = "known-to-the-shell-alone"
 """What a variable of the shell holds in which the first run is started."""
 NEEDS_NAMESPACE = pytest.mark.skipif(
@@ -117,13 +119,13 @@ def test_a_second_run_does_nothing(project: Project) -> None:
 
 @pytest.mark.long
 def test_running_all_again_gives_the_same_bytes(project: Project) -> None:
-    assert len(ran(project.dvc("repro", "--force"))) == 10
+    assert len(ran(project.dvc("repro", "--force"))) == 11
     assert project.run("git", "status", "--porcelain") == ""
 
 
 def test_freeze_reruns_train_partial_and_report_only(project: Project) -> None:
     output = project.dvc("exp", "run", "--set-param", "freeze=20")
-    assert ran(output) == ["train-partial", "report"]
+    assert ran(output) == ["check", "train-partial", "report"]
     assert summary(project, "partial")["layers_frozen"] == 20
     # Of few test images, an accuracy may stay the same, and --only-changed would leave it out.
     table = project.dvc(*SHOWN, "--keep", r"partial\.(?!weights)")
@@ -138,7 +140,7 @@ def test_freeze_reruns_train_partial_and_report_only(project: Project) -> None:
 def test_the_head_reruns_no_feature_extraction(project: Project) -> None:
     project.dvc("exp", "remove", "--all-commits")
     output = project.dvc("exp", "run", "--set-param", "head.dropout=0.5")
-    assert set(ran(output)) == {"train-frozen", "train-full", "train-partial", "report"}
+    assert set(ran(output)) == {"check", "train-frozen", "train-full", "train-partial", "report"}
     keep = r"(frozen|full|partial)\.(?!trainable|weights)"
     table = project.dvc(*SHOWN[:-1], f"{SHOWN[-1]}|head", "--keep", keep)
     assert {"frozen.ci95", "full.ci95", "partial.recall"} <= set(table.split())
@@ -149,7 +151,7 @@ def test_another_seed_repeats_no_extraction(project: Project) -> None:
     """Of pretrained weights, that is: random ones are drawn anew."""
     project.dvc("exp", "run", "features", "--set-param", "weights=bundled")
     output = project.dvc("exp", "run", "features", "--set-param", "seed=1")
-    assert ran(output) == ["weights"]
+    assert ran(output) == ["check", "weights"]
 
 
 @pytest.fixture(scope="module")
@@ -315,19 +317,36 @@ def test_two_runs_at_once_do_not_disturb_each_other(project: Project) -> None:
 
 def test_a_fresh_clone_is_up_to_date(project: Project, tmp_path: Path) -> None:
     project.run("git", "clone", "--quiet", str(project.root), str(tmp_path / "clone"))
-    output = Project(tmp_path / "clone").dvc("repro", "--dry", "--allow-missing")
+    clone = Project(tmp_path / "clone")
+    output = clone.dvc("repro", "--dry", "--allow-missing")
     assert ran(output) == []
     assert "up to date" in output
+    shown = ("metrics show", "metrics diff HEAD", "exp show", "plots show", "plots diff HEAD")
+    for command in shown:
+        said = clone.dvc(*command.split())
+        assert not re.search("failed|warning", said, re.IGNORECASE), "live/ is missing there"
 
 
-def test_a_bad_param_ends_with_one_message_and_loses_nothing(project: Project) -> None:
-    output = project.dvc("exp", "run", "--set-param", "freeze=176", code=255)
-    assert "error in stage train-partial: params.yaml is not valid" in output
-    assert "freeze: must be an integer from 0 to 175" in output
-    assert "Traceback" not in output
-    back = project.dvc("exp", "run", "--set-param", "freeze=10")
-    assert "'train-partial' is cached - skipping run" in back
-    assert project.run("git", "status", "--porcelain") == ""
+def test_a_bad_param_ends_with_one_message_and_removes_nothing(project: Project) -> None:
+    places = ("data/models/partial", "data/results/partial", "metrics")
+    files = [path for name in places for path in (project.root / name).iterdir()]
+    before = [sha256(path) for path in files]
+    bad = {
+        "freeze=bogus": "freeze: must be an integer from 0 to 175",
+        "dataset=nowhere": "dataset must be data/fashion-mnist or a folder",
+        "weights=no.weights.h5": "weights: 'no.weights.h5' is no file",
+    }
+    for change, expected in bad.items():
+        for command in (("exp", "run", "--set-param", change), ("repro",)):  # with what -S wrote
+            output = project.dvc(*command, code=255)
+            assert output.count("error in stage") == output.count("error in stage check: ") == 1
+            assert expected in output
+            assert "Traceback" not in output
+            assert ran(output) == ["check"]
+            assert [sha256(path) for path in files] == before
+        project.run("git", "checkout", "--quiet", "params.yaml")
+    assert "'check' is cached - skipping run" in project.dvc("repro")
+    assert project.changed() == ""
 
 
 @pytest.mark.parametrize(
@@ -399,7 +418,8 @@ def test_weights_without_a_top_leave_the_references(project: Project) -> None:
 
 
 def test_what_dvc_shows_can_be_read(project: Project) -> None:
-    project.dvc("exp", "run", "--set-param", "freeze=20")
+    """The live curves too, although the stage report has not run."""
+    project.dvc("exp", "run", "train-partial", "--set-param", "freeze=21")
     table = project.dvc("metrics", "diff", "--md", "--all")
     assert re.search(
         r"\| metrics/partial.json +\| partial.trainable +\| \d+ +\| \d+ +\| -\d", table
@@ -410,6 +430,14 @@ def test_what_dvc_shows_can_be_read(project: Project) -> None:
     project.dvc("plots", "diff", "HEAD")
     assert "Confusion, train-partial" in page.read_text()
     shutil.rmtree(page.parent)
+    with (project.root / "data/results/partial/history.csv").open(newline="") as file:
+        history = [(row["epoch"], row["val_loss"]) for row in csv.DictReader(file)]
+    for command in (("show",), ("diff", "HEAD")):
+        (curve,) = json.loads(project.dvc("plots", *command, "--json"))["data"][LIVE]
+        values = curve["content"]["data"]["values"]
+        assert [(row["step"], row["val_loss"]) for row in values] == history
+        assert curve["revisions"] == ["workspace"]
+    assert "step" not in project.dvc("exp", "show", "--csv").splitlines()[0].split(",")
 
 
 @needs_browser
@@ -424,10 +452,11 @@ def test_dvcs_plots_page_needs_no_network(project: Project, browser: Browser) ->
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(address)
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
-    drawn = [plot for plot in plots if isinstance(plot, dict)]
-    page.wait_for_function(f"document.querySelectorAll('.vega-embed').length >= {len(drawn)}")
-    assert page.locator(".vega-embed").count() == len(drawn)
-    assert page.locator("img").count() == len(plots) - len(drawn)
+    single = [plot for plot in plots if isinstance(plot, dict) and "live/plots" not in plot]
+    drawn = len(single) + len(list(project.root.glob("live/plots/*/metrics/*.tsv")))
+    page.wait_for_function(f"document.querySelectorAll('.vega-embed').length >= {drawn}")
+    assert page.locator(".vega-embed").count() == drawn
+    assert page.locator("img").count() == len([plot for plot in plots if isinstance(plot, str)])
     page.close()
     assert all(url.startswith(("file:", "data:", "blob:")) for url in asked), asked
     assert address in asked

@@ -4,6 +4,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from thaw.config.fields import ENGINES
 from thaw.network import backbone, inference
@@ -87,3 +88,29 @@ def test_several_outputs_keep_their_order(model: keras.Model, engine: str) -> No
 )
 def test_batch_sizes(size: int, engine: str, count: int) -> None:
     assert inference.batch_size(size, engine) == count
+
+
+def small(size: int) -> keras.Model:
+    images = keras.Input((size, size, 3), dtype="uint8")
+    means = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(images))
+    return keras.Model(images, keras.layers.Dense(3)(means))
+
+
+def test_tensorflow_warns_of_no_tracing(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the size and the number of images: a last batch is odd, a stage has many models."""
+    tf.get_logger().addHandler(caplog.handler)
+    try:
+        for size in (32, 33, 48, 64, 65, 224):
+            network = inference.ready(small(size), "keras")
+            for count in (16, 16, 7, 1, 3):
+                network.run(np.zeros((count, size, size, 3), np.uint8))
+    finally:
+        tf.get_logger().removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text
+
+
+def test_tracing_once_changes_no_bit(model: keras.Model) -> None:
+    network = inference.ready(model, "keras")
+    for count in (16, 7, 1):
+        images = pixels(count)
+        np.testing.assert_array_equal(network.run(images)[0], model.predict_on_batch(images))

@@ -17,6 +17,7 @@ from imports import files_of, imported_names, project_imports
 from thaw import PACKAGES
 from thaw.config import stages as configs
 from thaw.config.params import Params
+from thaw.support import paths
 from thaw.support.versions import DECISIVE
 from tools.versions import versions
 
@@ -36,7 +37,7 @@ def outputs(stage: str) -> list[str]:
 
 def test_the_stages_have_their_names() -> None:
     assert set(STAGES) == {
-        *("download", "weights", "preprocess", "baseline", "features"),
+        *("check", "download", "weights", "preprocess", "baseline", "features"),
         *("train-frozen", "train-full", "train-partial", "diagnose", "report"),
     }
 
@@ -84,8 +85,8 @@ def test_what_python_and_editors_leave_changes_no_package(name: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_another_version_of_what_computes_runs_a_stage_again(stage: str) -> None:
-    if stage == "download":
-        return  # held to fixed digests
+    if stage in ("check", "download"):
+        return  # the one computes nothing, the other is held to fixed digests
     expected = "requirements.lock" if stage == "report" else "versions.yaml"
     assert expected in STAGES[stage]["deps"]
 
@@ -104,18 +105,24 @@ def test_whatever_computes_has_its_version_named() -> None:
         for name in imported_names(path)
     }
     # What reads, checks, fetches and shows; threads are counted, not computed with.
-    other = {*("aiohttp", "certifi", "jinja2", "joblib", "matplotlib", "psutil", "pydantic")}
-    other |= {*("ruamel", "tenacity", "threadpoolctl", "tqdm", "urllib3", "thaw")}
+    other = {*("aiohttp", "certifi", "dvclive", "jinja2", "joblib", "matplotlib", "psutil")}
+    other |= {*("pydantic", "ruamel", "tenacity", "threadpoolctl", "tqdm", "urllib3", "thaw")}
     libraries = imported - set(sys.stdlib_module_names) - other
     assert libraries == {named.get(name, name) for name in DECISIVE}
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stages_params_are_what_its_config_holds(stage: str) -> None:
-    if stage == "report":
-        assert STAGES[stage]["params"] == [{"params.yaml": None}], "the report names them all"
+    if stage in ("check", "report"):
+        assert STAGES[stage]["params"] == [{"params.yaml": None}], "they read them all"
     else:
         assert STAGES[stage]["params"] == sorted(configs.STAGES[stage].model_fields)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_waits_until_the_params_are_checked(stage: str) -> None:
+    """DVC removes a stage's outputs before the stage can refuse them."""
+    assert (paths.CHECK.as_posix() in STAGES[stage]["deps"]) == (stage != "check")
 
 
 @pytest.mark.parametrize("stage", configs.STAGES)
@@ -177,7 +184,7 @@ def test_no_module_imports_itself_by_way_of_another(package: str) -> None:
         assert path not in {file for other in others for file in project_imports(other)}, path
 
 
-@pytest.mark.parametrize("stage", ["download", "preprocess", "report"])
+@pytest.mark.parametrize("stage", ["check", "download", "preprocess", "report"])
 def test_stages_that_use_no_neural_network_do_not_import_tensorflow(stage: str) -> None:
     names = {name for path in project_imports(script(stage)) for name in imported_names(path)}
     assert not {name for name in names if name.split(".")[0] in ("keras", "tensorflow")}

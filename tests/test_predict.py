@@ -7,14 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import ROOT, refusal
 from PIL import Image
 
 from thaw.data.decoding import decode
 from thaw.network.classifier import load_classifier
 from thaw.serving.prediction import find_files, load_predictor
+from thaw.support.errors import ThawError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 40, 60, 3), dtype=np.uint8)
 
@@ -93,3 +96,44 @@ def test_what_is_wrong_with_the_model_or_the_arguments_is_said() -> None:
         "thaw.predict", "--model", "nowhere", "x.png"
     )
     assert "must be 1 or more. Received: '0'" in refusal("thaw.predict", "--top", "0", "x.png")
+
+
+@pytest.fixture(scope="module")
+def classifier(whole_classifier: Path) -> keras.Model:
+    return load_classifier(whole_classifier)
+
+
+@pytest.mark.parametrize(
+    ("images", "received"),
+    [
+        (np.zeros((28, 28)), r"\(28, 28\) float64"),
+        (np.zeros((32, 32, 3), np.uint8), r"\(32, 32, 3\) uint8"),
+        (np.zeros((5, 28, 28, 1), np.uint8), r"\(5, 28, 28, 1\) uint8"),
+        (np.zeros((5, 224, 224, 3), np.uint8), r"\(5, 224, 224, 3\) uint8"),
+        (np.zeros((5, 32, 32, 3), np.float32), r"\(5, 32, 32, 3\) float32"),
+        (np.zeros((5, 32, 32, 3), np.int64), r"\(5, 32, 32, 3\) int64"),
+        ([[0]], "list"),
+        ("picture.png", "str"),
+    ],
+    ids=str,
+)
+def test_a_classifier_says_which_images_it_takes(
+    classifier: keras.Model, images: object, received: str
+) -> None:
+    expected = r"takes images \(n, 32, 32, 3\) uint8, RGB, 0 to 255.* Received: "
+    for call in (classifier, classifier.predict, classifier.predict_on_batch):
+        with pytest.raises(ThawError, match=f"{expected}{received}\\. "):
+            call(images)
+
+
+def test_a_classifier_takes_arrays_tensors_and_datasets(classifier: keras.Model) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    expected = classifier.predict(pixels, verbose=0)
+    batches = tf.data.Dataset.from_tensor_slices(pixels).batch(2)
+    for answers in (
+        classifier(pixels),
+        classifier(tf.constant(pixels)),
+        classifier.predict(batches, verbose=0),
+        classifier.predict_on_batch(pixels),
+    ):
+        np.testing.assert_allclose(answers, expected, atol=1e-5)

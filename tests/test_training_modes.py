@@ -124,6 +124,14 @@ def test_a_batch_that_is_too_large_goes_through_in_micro_batches(
         assert result.history.epochs == 2
 
 
+def test_where_nothing_is_frozen_nothing_is_said_of_frozen_layers(
+    root: Path, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for freeze, said in ((0, False), ("conv4", True)):
+        fine_tune(root, partial(params, {"epochs": 1}, freeze=freeze)).checkpoint.clear()
+        assert ("frozen" in capsys.readouterr().out) == said
+
+
 def test_float16_takes_no_batch_in_micro_batches(root: Path, params: Params) -> None:
     limited = {"precision": "mixed_float16", "microbatch_pixels": 8 * SMALL**2, "freeze": "conv4"}
     with pytest.raises(ThawError, match=r"16 images of 32 px need 2\. Received: .*8,192\. Allowed"):

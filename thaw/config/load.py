@@ -117,10 +117,3 @@ def _brief() -> reprlib.Repr:
     brief.maxlevel, brief.maxlist, brief.maxdict = 3, 9, 4
     brief.maxstring = brief.maxother = brief.maxlong = 200
     return brief
-
-
-if __name__ == "__main__":  # `make repro` checks first: DVC removes outputs before a stage runs
-    try:
-        load_params()
-    except ThawError as error:
-        raise SystemExit(f"error: {error}") from None

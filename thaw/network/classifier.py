@@ -6,8 +6,10 @@ params.yaml may have changed by the time that somebody loads the model.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
+import tensorflow as tf
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from thaw import __version__
@@ -91,13 +93,52 @@ def read_description(folder: Path | str) -> Description:
         raise _no_model(folder, f"{path.name}: {error}") from error
 
 
-def load_classifier(folder: Path | str) -> keras.Model:
+class Classifier(keras.Model):
+    """A Keras model that says which images it takes if it gets others.
+
+    Keras itself would cast float images to uint8, so that those in [0, 1] become black.
+    """
+
+    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
+        """See `keras.Model.__call__`."""
+        return super().__call__(self._checked(images), *args, **kwargs)
+
+    def predict(self, images: Any, *args: Any, **kwargs: Any) -> Any:
+        """See `keras.Model.predict`."""
+        return super().predict(self._checked(images), *args, **kwargs)
+
+    def predict_on_batch(self, images: Any) -> Any:
+        """See `keras.Model.predict_on_batch`."""
+        return super().predict_on_batch(self._checked(images))
+
+    def _checked(self, images: Any) -> Any:
+        if isinstance(images, tf.data.Dataset):
+            return images  # Keras calls the model with its batches
+        shape, dtype = getattr(images, "shape", None), getattr(images, "dtype", None)
+        expected = self.input_shape[1:]
+        if (
+            shape is None
+            or tuple(shape)[1:] != expected
+            or keras.backend.standardize_dtype(dtype) != "uint8"
+        ):
+            size = expected[0]
+            received = type(images).__name__ if shape is None else f"{tuple(shape)} {dtype}"
+            raise ThawError(
+                f"the classifier takes images (n, {size}, {size}, 3) uint8, RGB, 0 to 255. For a "
+                f"single one, n is 1. Received: {received}. `python -m thaw.predict` takes "
+                "picture files of any size."
+            )
+        return images
+
+
+def load_classifier(folder: Path | str) -> Classifier:
     """Return the classifier in a folder such as data/models/partial.
 
     It takes images (n, side, side, 3) uint8 like those that it was trained on (for Fashion-MNIST:
     white clothes on black); `image_size` in model.json is their side. It returns probabilities (n,
-    classes) float32, in the order of `classes` in model.json. It can be loaded in any program: the
-    caller's global Keras settings (dtype policy, data format) have no effect on it.
+    classes) float32, in the order of `classes` in model.json. For other images it raises a
+    ThawError. It can be loaded in any program: the caller's global Keras settings (dtype policy,
+    data format) have no effect on it.
 
     Raises:
         ThawError: the folder does not hold a classifier that thaw saved.
@@ -112,6 +153,7 @@ def load_classifier(folder: Path | str) -> keras.Model:
             description.head, len(description.classes), seed=0
         )  # any seed: the file replaces the weights
         model = image_model(network, description.image_size, description.value_range, head)
+        model = Classifier(model.input, model.output, name=model.name)
     try:
         model.load_weights(check_input(folder / WEIGHTS_FILE))
     except (OSError, ValueError) as error:

@@ -56,7 +56,7 @@ def ready(model: keras.Model, engine: str) -> Network:
     """
     most = batch_size(model.input_shape[1], engine)
     if engine == "keras":
-        return Network(most, lambda images: _keras(model, images))
+        return Network(most, _keras(model))
     streams = _threads() or 1  # TensorFlow returns 0 where no number was set
     return Network(streams * most, openvino(model, most, streams))
 
@@ -65,8 +65,16 @@ def _threads() -> int:
     return tf.config.threading.get_intra_op_parallelism_threads()
 
 
-def _keras(model: keras.Model, images: NDArray[np.uint8]) -> Arrays:
-    return tuple(keras.tree.flatten(model.predict_on_batch(images)))
+def _keras(model: keras.Model) -> Callable[[NDArray[np.uint8]], Arrays]:
+    """Trace a model once, for any number of images.
+
+    `predict_on_batch` traces anew for a last batch of another size, and TensorFlow then warns of
+    it after a few models. The bytes are the same.
+    """
+    images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+    traced = tf.function(lambda some: model(some, training=False), autograph=False)
+    run = traced.get_concrete_function(images)
+    return lambda some: tuple(x.numpy() for x in keras.tree.flatten(run(tf.constant(some))))
 
 
 def openvino(model: keras.Model, most: int, streams: int) -> Callable[[NDArray[np.uint8]], Arrays]:

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import keras
 
-from thaw.config.fields import WEIGHT_SOURCES
+from thaw.config.files import weights_file
 from thaw.network import bundled, layouts, published
 from thaw.network.weights import TOP_LAYER, Source, assign, resnet50
-from thaw.support.errors import ThawError
 from thaw.support.files import sha256
 from thaw.support.runtime import seed_everything
 
@@ -33,7 +32,7 @@ def obtain(weights: str, root: Path, seed: int) -> tuple[keras.Model, Source]:
         model = resnet50(224, top=True)
         assign(model, bundled.read(), bundled.FOLDER / bundled.WEIGHTS_FILE)
         return model, Source(f"bundled {bundled.digest()}", top=True)
-    path = _file(weights, root)
+    path = weights_file(weights, root)
     # Only the file tells whether it has a top, so it is read with the larger network first.
     model = resnet50(224, top=True)
     layers = layouts.read(path, model)
@@ -41,24 +40,3 @@ def obtain(weights: str, root: Path, seed: int) -> tuple[keras.Model, Source]:
         model = resnet50(224, top=False)
     assign(model, layers, path)
     return model, Source(f"file {sha256(path)[:8]}", top=TOP_LAYER in layers)
-
-
-def _file(weights: str, root: Path) -> Path:
-    """Return the path of the file that `weights` names, relative to `root` or absolute.
-
-    Raises:
-        ThawError: there is no such file.
-
-    """
-    path = root / weights
-    why = ""
-    try:
-        if path.is_file():
-            return path
-    except (OSError, ValueError) as error:  # the name is too long or invalid
-        why = f" ({ascii(str(error))[1:-1]})"  # ascii: the name may not be printable
-    raise ThawError(
-        f"weights: {weights!a} is no file{why}. Name a .weights.h5, .h5 or .keras file, relative "
-        "to the project's folder or absolute (in a queued experiment absolute: that runs in a copy "
-        f"of the project), or one of: {', '.join(WEIGHT_SOURCES)}."
-    )

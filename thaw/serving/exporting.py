@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from thaw import __version__
@@ -83,6 +84,8 @@ def export(
     sample = sample or checking.generated_images(description.image_size)
     kind_ = _quantised(root, description) if int8 else FORMATS[name]
     model = load_classifier(source)
+    # Keras' own class, so that a program without thaw can load it.
+    model = keras.Model(model.input, model.output, name=model.name)
     expected = checking.probabilities(
         lambda images: np.asarray(model.predict_on_batch(images)), sample.images
     )

@@ -27,6 +27,7 @@ FAMILIES = (
     *("TORCH_", "PYTORCH_", "ATEN_"),  # of pretrain/
     *("HDF5_", "H5PY_", "BLOSC", "BTUNE_"),
     "TQDM_",
+    "DVCLIVE_",  # such as DVCLIVE_TEST: the curves go to a temporary folder
 )
 """Prefixes of the variables that thaw's libraries read."""
 NEEDED = frozenset(

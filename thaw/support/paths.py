@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+CHECK = Path("data/check.txt")
+"""What the stage check writes: every other stage depends on it."""
 FASHION_MNIST = Path("data/fashion-mnist")
 """Fashion-MNIST's four IDX files."""
 IMAGES = Path("data/images")
@@ -23,5 +25,7 @@ REPORT = Path("report")
 STUDY = Path("tools/study")
 PARAMS = Path("params.yaml")
 LOCK = Path("requirements.lock")
+LIVE = Path("live")
+"""The curves of a training while it runs; git ignores what is in it, and no stage reads it."""
 PRIVATE = Path(".thaw")
 """Checkpoints of unfinished runs, timings and locks; git and DVC ignore it."""

@@ -17,6 +17,9 @@ from thaw.support.process import alone
 QUIET = "THAW_QUIET"
 """Variable that keeps a stage from printing its epochs if it is set: `make repro QUIET=1`."""
 
+CHECK = "check"
+"""The stage whose output DVC need not bring back."""
+
 GOING_ON = "going on after epoch"
 """What training prints when it continues an interrupted run."""
 
@@ -117,11 +120,10 @@ def _deaf_output() -> str:
 
 def _way_back() -> str:
     """Return where a stage's old outputs are: DVC removes them before it runs the stage."""
-    if "DVC_STAGE" not in os.environ:
+    if os.environ.get("DVC_STAGE", CHECK) == CHECK:
         return ""
     return (
-        "\nIf this stage had outputs, DVC put them aside before it ran. Nothing is lost: with the "
-        "old params `dvc repro` brings them back from its cache."
+        "\nDVC's cache has the stage's last outputs: with the old params `dvc repro` restores them."
     )
 
 

@@ -26,6 +26,7 @@ from thaw.training.checkpoint import Checkpoint, open_checkpoint
 from thaw.training.costs import cost
 from thaw.training.fitting import class_weights, fit, warm_up_head
 from thaw.training.history import History
+from thaw.training.live import LiveCurves
 from thaw.training.optimizers import build_optimizer
 from thaw.training.result import TrainingResult
 
@@ -75,7 +76,8 @@ def fine_tune(root: Path, config: FineTuneConfig) -> TrainingResult:
         trained, load_batch = _cached(root, config, network, images)
     else:
         trained, load_batch = model, {split: some.batch for split, some in images.items()}
-    history = _fit(config, network, images, trained, load_batch, checkpoint)
+    live = LiveCurves(root, config.stage.removeprefix("train-"))
+    history = _fit(config, network, images, trained, load_batch, checkpoint, live)
     seen = len(images["train"])
     macs = seen * cost(base, network.frozen, history.epochs, plan.cache)
     if warmup_epochs:  # the warm-up runs every image through the whole backbone once
@@ -141,7 +143,8 @@ def _plan(config: FineTuneConfig, network: _Network, images: Splits) -> CachePla
         config.thawing.frozen_batch_norm,
         config.thawing.cache_gb,
     )
-    print(f"frozen layers' output: {plan}", flush=True)
+    if network.frozen:
+        print(f"frozen layers' output: {plan}", flush=True)
     return plan
 
 
@@ -166,6 +169,7 @@ def _fit(
     trained: keras.Model,
     load_batch: LoadBatch,
     checkpoint: Checkpoint,
+    live: LiveCurves,
 ) -> History:
     training = config.training
     train = Batches(
@@ -191,4 +195,5 @@ def _fit(
         build_optimizer(training, train.steps, network.accumulation_steps),
         training.label_smoothing,
         class_weight=class_weights(images["train"].labels, config.class_weight),
+        live=live,
     )

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ from thaw.support.stage import GOING_ON, QUIET
 from thaw.training.batches import Batches, plain_errors
 from thaw.training.checkpoint import Checkpoint, uncompiled
 from thaw.training.history import HISTORY_COLUMNS, History
+from thaw.training.live import LiveCurves
 
 HEAD_STEPS = 32
 """Steps that TensorFlow takes at a time when only the head is trained.
@@ -95,6 +97,7 @@ def fit(
     label_smoothing: float = 0.0,
     steps_per_execution: int = 1,
     class_weight: dict[int, float] | None = None,
+    live: LiveCurves | None = None,
 ) -> History:
     """Fit `model` on the cross-entropy, and leave it with the weights of its best epoch.
 
@@ -113,6 +116,7 @@ def fit(
         label_smoothing: see `cross_entropy`.
         steps_per_execution: see `keras.Model.compile`; `HEAD_STEPS` for a head.
         class_weight: see `keras.Model.fit` and `class_weights`.
+        live: where the curves are shown while the fit runs; None for nowhere.
 
     Returns:
         The loss (nats, penalties included) and accuracy of each epoch: on train, averaged while
@@ -128,17 +132,16 @@ def fit(
     history = checkpoint.resume(model)  # after compiling, because it restores the optimizer too
     if history.epochs:
         print(f"{GOING_ON} {history.epochs} of {training.epochs}", flush=True)
-    if not history.is_over(training.epochs, patience):
-        with plain_errors(train, validation):
+    callbacks = [_SeedEachEpoch(train), _SaveEachEpoch(training, patience, history, checkpoint)]
+    shown = live.shown(history.rows) if live else nullcontext()
+    with shown, plain_errors(train, validation):
+        if not history.is_over(training.epochs, patience):
             model.fit(
                 train.to_dataset(),
                 validation_data=validation.to_dataset(),
                 initial_epoch=history.epochs,
                 epochs=training.epochs,
-                callbacks=[
-                    _SeedEachEpoch(train),
-                    _SaveEachEpoch(training, patience, history, checkpoint),
-                ],
+                callbacks=[*callbacks, live] if live else callbacks,
                 class_weight=class_weight,
                 shuffle=False,  # Batches shuffles
                 verbose=_verbosity(),

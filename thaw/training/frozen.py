@@ -19,6 +19,7 @@ from thaw.training.batches import ArrayBatches
 from thaw.training.checkpoint import open_checkpoint, uncompiled
 from thaw.training.costs import cost
 from thaw.training.fitting import HEAD_STEPS, class_weights, fit
+from thaw.training.live import LiveCurves
 from thaw.training.result import TrainingResult
 
 BATCH = 256
@@ -59,6 +60,7 @@ def train_frozen(root: Path, config: TrainFrozenConfig) -> TrainingResult:
         label_smoothing=training.label_smoothing,
         class_weight=class_weights(features["train"][1], config.class_weight),
         steps_per_execution=HEAD_STEPS,
+        live=LiveCurves(root, "frozen"),
     )
     head = build_head(
         config.head, classes, config.seed
