@@ -94,10 +94,10 @@ def of_modes(modes: Mapping[str, Metrics], differences: Sequence[Difference]) ->
             f"The modes of this run were trained on different images ({different}), so their "
             f"accuracies on {images} do not say which mode is better: {reached}."
         )
-    compared = ", ".join(_verdict(_difference(differences, best, other)) for other in others)
+    compared = " and ".join(_verdict(_difference(differences, best, other)) for other in others)
     return (
-        f"The modes of this run were trained on the same {counts[best]:,} images. Their accuracies "
-        f"on {images}: {reached}. {MODES[best]} is {compared}."
+        f"The modes of this run were trained on the same {counts[best]:,} images: {MODES[best]} is "
+        f"{compared}. Their accuracies on {images}: {reached}."
     )
 
 
