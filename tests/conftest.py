@@ -142,6 +142,25 @@ def watched(browser: Browser) -> tuple[Page, list[str], list[str]]:
     return page, asked, said
 
 
+def check_first_columns(page: Page) -> None:
+    """Check that the first two columns of every table are seen without scrolling sideways."""
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+    script = """cells => cells.map(cell => {
+        const box = cell.getBoundingClientRect();
+        const around = cell.closest(".scroll").getBoundingClientRect();
+        return [cell.innerText, box.left - around.left, around.right - box.right, box.width];
+    })"""
+    # nth-child counts both th and td.
+    cells = page.eval_on_selector_all("tr > :nth-child(-n + 2)", script)
+    assert page.locator("table").count() == page.locator(".scroll > table").count()
+    assert cells
+    for text, left, right, width in cells:
+        assert left >= 0, text
+        assert right >= 0, text
+        assert width > 0, text
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def refusal(*arguments: str) -> str:
     """Run a module that must refuse its arguments; return what it says, which is no traceback."""
     command = [sys.executable, "-m", *arguments]

@@ -4,20 +4,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import needs_browser, read_entries, small_params, watched
+from conftest import check_first_columns, needs_browser, read_entries, small_params, watched
 from playwright.sync_api import Browser, Page
-from report_project import make
+from report_project import make, write_study
 
 from thaw.report.contents import gather
+from thaw.report.drawing import draw
 from thaw.report.pages import render
 
 pytestmark = needs_browser
-WIDTHS = (360, 1280)
+WIDTHS = (375, 1280)
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = make(tmp_path_factory.mktemp("project"), small_params(read_entries()))
+    write_study(root)
+    draw(root, gather(root), root / "plots")
     path = root / "report.html"
     path.write_text(render(gather(root), root / "plots", "report.html.j2"))
     return path
@@ -46,6 +49,29 @@ def test_the_page_never_scrolls_sideways(page: Page, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_the_thaw_curve_is_in_the_first_screen(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    box = page.locator(".curve img").bounding_box()
+    assert box
+    assert box["width"] > 900
+    assert box["y"] + box["height"] <= 800
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_first_two_columns_of_every_table_show(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    check_first_columns(page)
+
+
+def test_the_whole_comparison_shows(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    heads = page.locator("table").first.locator("thead th")
+    box = heads.last.bounding_box()
+    assert heads.count() == 4
+    assert box
+    assert box["x"] + box["width"] <= 1280
+
+
 def column(page: Page, table: int, index: int) -> list[str]:
     rows = page.locator("table").nth(table).locator("tbody tr")
     return [rows.nth(i).locator("th, td").nth(index).inner_text() for i in range(rows.count())]
@@ -64,11 +90,11 @@ def test_tables_sort_by_number_and_by_name(page: Page) -> None:
     assert [float(text) for text in column(page, 0, 1)] == sorted(before, reverse=True)
     heads.nth(0).press("Enter")
     assert column(page, 0, 0) == sorted(column(page, 0, 0), key=str.lower)
-    for turned in (False, True):  # parameters: thousands are apart, and some rows have none
-        heads.nth(8).press("Space")
-        counts = [text.replace(",", "") for text in column(page, 0, 8)]
+    for turned in (False, True):  # images: thousands are apart, and some rows have none
+        heads.nth(3).press("Space")
+        counts = [text.replace(",", "") for text in column(page, 0, 3)]
         numbers = [int(text) for text in counts if text != "-"]
-        assert len(numbers) == 3
+        assert len(numbers) == 4
         assert numbers == sorted(numbers, reverse=turned)
         assert counts == [*map(str, numbers), *["-"] * (len(counts) - len(numbers))]
 

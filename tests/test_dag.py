@@ -90,7 +90,7 @@ def test_the_first_run_runs_every_stage_and_writes_every_output(
         assert list(metrics) == sorted(metrics)
         assert all(isinstance(value, int | float | str) for _, value in flat(metrics))
     report = (project.root / "report/report.md").read_text()
-    assert report.startswith("**No pretrained weights were used")
+    assert report.startswith("**Weights: random. No pretrained weights were used")
     assert (project.root / "report/report.html").stat().st_size > 100_000
     full = summary(project, "full")
     assert full["parameters"] == 23_851_274

@@ -19,7 +19,7 @@ from thaw.report.contents import Contents
 from thaw.report.examples import Mistake, rows_by_position
 from thaw.report.naming import figure_names, figure_text
 from thaw.report.results import HISTORY, MODES, Results, naming_damage
-from thaw.report.studies import FullDataRow, Studies
+from thaw.report.studies import CurvePoint, FullDataRow
 from thaw.report.tables import DIGITS, ComparisonRow, Confusion, Difference, Tables
 from thaw.support import paths
 from thaw.support.errors import remedy
@@ -50,7 +50,7 @@ def draw(root: Path, contents: Contents, plots: Path) -> None:
             _draw_mode(plots / mode, mode, contents)
         _draw_comparison(plots / "modes", tables, results.dataset.classes)
     with naming_damage("tools/study", studies.REMEDY):
-        _draw_studies(root / paths.STUDY / "results", plots / "study", contents.studies)
+        _draw_studies(plots / "study", contents)
 
 
 def _copy(source: Path, target: Path, *names: str) -> None:
@@ -185,9 +185,13 @@ def _draw_comparison(plots: Path, tables: Tables, names: Sequence[str]) -> None:
     write_csv(plots / "before_after.csv", (column, "actual", "before", *MODES), seen)
 
 
-def _draw_studies(source: Path, plots: Path, measured: Studies) -> None:
+def _draw_studies(plots: Path, contents: Contents) -> None:
+    measured = contents.studies
     if measured.curve:
-        _copy(source, plots, "curve.csv")
-        figures.thaw_curve(plots / "curve.png", measured.curve)
+        frozen = contents.results.metrics["partial"]["layers_frozen"]
+        figures.thaw_curve(plots / "curve.png", measured, frozen)
+        header = ["depth", *(field.name for field in fields(CurvePoint))]
+        lines = [[point.depth, *astuple(point)] for point in measured.curve]
+        write_csv(plots / "curve.csv", header, lines)
     if measured.full_data:
         _write_rows(plots / "full_data.csv", FullDataRow, measured.full_data)

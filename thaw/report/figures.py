@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from thaw.findings.calibration import Bin
 from thaw.report.canvas import Axes, new_figure, save, style
-from thaw.report.studies import CurvePoint
+from thaw.report.studies import BLOCK_NAMES, CurvePoint, Studies
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
 """Colours from Okabe and Ito's palette, which colour-blind readers can tell apart."""
@@ -139,38 +139,80 @@ def shifts(path: Path, lines: Mapping[str, Sequence[float]]) -> None:
 
 
 @style()
-def thaw_curve(path: Path, points: Sequence[CurvePoint]) -> None:
-    """Draw test accuracy with its interval against the trained parameters and the training cost.
+def thaw_curve(path: Path, studies: Studies, layers_frozen: int) -> None:
+    """Draw test accuracy with its interval against how many blocks are thawed.
 
-    The cost is the number of multiplications in all epochs, forward and backward.
+    Args:
+        path: of the PNG file.
+        studies: with the curve.
+        layers_frozen: a point with so many layers frozen is marked as the one of params.yaml.
+
     """
-    figure = new_figure(10, 4.6, "How much to thaw")
-    panels = {
-        "parameters_trainable": (1e6, "parameters trained, millions"),
-        "training_macs": (1e12, "multiplications in training, $10^{12}$"),
-    }
-    of_stage: dict[str, list[CurvePoint]] = {}
-    for point in sorted(points, key=lambda point: -point.parameters_trainable):
-        of_stage.setdefault(point.frozen_through, []).append(point)
-    for axes, (column, (unit, label)) in zip(
-        figure.subplots(1, 2, sharey=True), panels.items(), strict=True
-    ):
-        for i, (stage, its) in enumerate(of_stage.items()):
-            y = np.array([point.test_accuracy for point in its])
-            low = [point.test_accuracy_low for point in its]
-            high = [point.test_accuracy_high for point in its]
-            axes.errorbar(
-                [getattr(point, column) / unit for point in its],
-                y,
-                [y - low, high - y],
-                fmt=MARKERS[i],
-                color=COLOURS[i],
-                elinewidth=1,
-                markersize=5,
-                label=stage,
-            )
-        axes.set(xlabel=label, xlim=(0, None))
-        axes.xaxis.label.set_parse_math(True)
-    figure.axes[0].set_ylabel("test accuracy, 95 % interval")
-    figure.axes[0].legend(title="freezing ends in", loc="lower right")
+    curve = studies.curve
+    figure = new_figure(11, 4.6, _curve_title(curve[0]))
+    axes = figure.subplots()
+    x, y = [point.depth for point in curve], np.array([point.test_accuracy for point in curve])
+    low = y - [point.test_accuracy_low for point in curve]
+    high = [point.test_accuracy_high for point in curve] - y
+    axes.errorbar(x, y, [low, high], fmt="o-", color=BLUE, elinewidth=1, markersize=5)
+    for name, (point, offset, side) in _key_points(studies, layers_frozen).items():
+        _point_at(axes, point, name, offset, side)
+    axes.set(ylabel="test accuracy, 95 % interval", xlabel="thawed from this block to the end")
+    axes.set_xlim(-0.6, len(BLOCK_NAMES) + 0.6)
+    axes.set_ylim(min(y - low) - 0.012, max(y + high) + 0.012)
+    names = ["head alone", *reversed(BLOCK_NAMES)]
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    _stages(axes)
     save(figure, path)
+
+
+def _curve_title(run: CurvePoint) -> str:
+    return (
+        f"The thaw curve: the same {run.train_images:,} images and {run.epochs} epochs at each "
+        f"depth, weights {run.weights}"
+    )
+
+
+def _key_points(
+    studies: Studies, layers_frozen: int
+) -> dict[str, tuple[CurvePoint, tuple[int, int], str]]:
+    """Return points to name, each with the place of its name in points, and which side it is at."""
+    curve = studies.curve
+    named = {
+        "a head alone": (curve[0], (14, -12), "left"),
+        "everything": (curve[-1], (10, -46), "right"),
+        "best on the validation images": (studies.best, (-30, 32), "right"),
+    }
+    named |= {
+        f"{layers_frozen} layers frozen, as in params.yaml": (point, (-50, -70), "right")
+        for point in curve
+        if point.layers_frozen == layers_frozen
+    }
+    return named
+
+
+def _point_at(axes: Axes, point: CurvePoint, name: str, offset: tuple[int, int], side: str) -> None:
+    axes.plot(point.depth, point.test_accuracy, "s", color=ORANGE, markersize=7, zorder=3)
+    axes.annotate(
+        f"{name}: {point.test_accuracy:.4f}",
+        (point.depth, point.test_accuracy),
+        xytext=offset,
+        textcoords="offset points",
+        ha=side,
+        va="center",
+        arrowprops={"arrowstyle": "-", "color": GREY},
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )
+
+
+def _stages(axes: Axes) -> None:
+    """Divide the blocks by ResNet50's stages and name those."""
+    stages = [name.partition("_")[0] for name in reversed(BLOCK_NAMES)]
+    for stage in dict.fromkeys(stages):
+        first = stages.index(stage)
+        middle = first + (stages.count(stage) + 1) / 2
+        axes.axvline(first + 0.5, color=GREY, linewidth=1, linestyle=":")
+        if stage != "conv1":
+            axes.annotate(
+                stage, (middle, 0.02), xycoords=("data", "axes fraction"), ha="center", color=GREY
+            )

@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from thaw.report.examples import BeforeAfter, rows_by_position
 from thaw.report.figures import PHOTOGRAPH
 from thaw.report.naming import legend
 from thaw.report.results import MODES, naming_damage
+from thaw.report.tables import ComparisonRow
 from thaw.support.errors import ThawError, remedy
 
 BEFORE_AFTER = 50
@@ -50,10 +51,11 @@ def render(contents: Contents, plots: Path, template: str) -> str:
         thousands=thousands,
         decimals=decimals,
         cell_name=wording.cell_name,
-        seeds=wording.over_seeds,
         markdown=markdown,
+        slug=slug,
+        titles=titles,
     )
-    environment.globals.update(picture=lambda path: data_url(plots / path))
+    environment.globals.update(interval=interval, picture=lambda path: data_url(plots / path))
     with naming_damage("data/results or plots/", remedy()):
         try:
             return environment.get_template(template).render(context(contents))
@@ -71,11 +73,15 @@ def context(contents: Contents) -> dict[str, Any]:
     return {
         "dataset": results.dataset,
         "left_out": wording.left_out(results),
+        "paired": wording.PAIRED,
+        "stratified": wording.STRATIFIED,
         "imbalance": wording.imbalance(results.test.labels, tables),
-        "notice": wording.notice(baseline["weights"]),
-        "weights": baseline["weights"],
-        "answer": wording.answer(modes, baseline, tables.differences),
+        "notice": wording.notice(baseline["weights"], studies.curve),
+        "how_much": wording.how_much(studies) if studies.curve else "",
+        "of_curve": wording.of_curve(studies) if studies.curve else "",
+        "of_modes": wording.of_modes(modes, tables.differences),
         "tables": tables,
+        "details": details(tables.comparison[-len(MODES) :]),
         "baseline": baseline,
         "diagnose": results.metrics["diagnose"],
         "cells": results.cells,
@@ -92,6 +98,23 @@ def context(contents: Contents) -> dict[str, Any]:
         "full_data": studies.full_data,
         "provenance": contents.provenance,
     }
+
+
+def details(modes: Sequence[ComparisonRow]) -> list[tuple[str, list[str]]]:
+    """Return the numbers of each mode that the comparison leaves out, by their names."""
+    shown: dict[str, Callable[[ComparisonRow], str]] = {
+        "test accuracy over seeds": wording.over_seeds,
+        "macro recall": lambda row: decimals(row.macro_recall),
+        "95 % interval of macro recall": lambda row: interval(row.macro_low, row.macro_high),
+        "macro F1": lambda row: decimals(row.macro_f1),
+        "accuracy on train minus on validation": lambda row: decimals(row.gap, sign="+"),
+        "expected calibration error": lambda row: decimals(row.calibration_error),
+        "parameters trained": lambda row: thousands(row.parameters_trained),
+        "images seen in training, with repeats": lambda row: thousands(row.images_seen),
+    }
+    lines = [(name, [said(row) for row in modes]) for name, said in shown.items()]
+    # Only several seeds and imbalanced classes have such numbers.
+    return [line for line in lines if set(line[1]) != {"-"}]
 
 
 def _pictures(test: Images, shown: Sequence[BeforeAfter]) -> Iterator[str]:
@@ -134,6 +157,21 @@ def _data_url(png: bytes) -> str:
 def markdown(text: str) -> str:
     """Return any text on one line and without meaning to Markdown, tables and formulas included."""
     return re.sub(r"([\\`*_{}\[\]<>|#$~&!])", r"\\\1", " ".join(text.split()))
+
+
+def titles(text: str) -> list[str]:
+    """Return the titles of the sections of a page, in Markdown or HTML."""
+    return re.findall(r'^(?:## |<h2 id="[^"]*">)(.+?)(?:</h2>)?$', text, re.MULTILINE)
+
+
+def slug(title: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", title).lower().replace(" ", "-")
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Return an interval with its ends, or a dash if there is none."""
+    return "-" if low is None else f"{decimals(low)} to {decimals(high)}"
 
 
 def thousands(number: int | None) -> str:

@@ -40,11 +40,9 @@ class ComparisonRow:
         parameters_trained: how many parameters were trained.
         train_images: how many different images the model was trained on.
         images_seen: how many images passed through training, repeats included.
-        test_images: how many images the accuracy was measured on.
         seeds: how many seeds the model was trained with.
         mean: the mean test accuracy over the seeds.
         deviation: the standard deviation of the test accuracy over the seeds.
-        uses_weights: whether the model starts from the pretrained weights.
 
     """
 
@@ -61,11 +59,9 @@ class ComparisonRow:
     parameters_trained: int | None = None
     train_images: int | None = None
     images_seen: int | None = None
-    test_images: int | None = None
     seeds: int = 1
     mean: float | None = None
     deviation: float | None = None
-    uses_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,14 +160,12 @@ def _references(results: Results) -> Iterator[ComparisonRow]:
         "linear on pixels",
         *_share(baseline, "linear_pixels_accuracy"),
         train_images=baseline["linear_pixels_train_images"],
-        test_images=baseline["linear_pixels_test_images"],
     )
     if results.has_zero_shot:
         yield ComparisonRow(
-            f"zero-shot, {baseline['zero_shot_image_size']} px",
+            f"zero-shot, {baseline['zero_shot_image_size']} px, "
+            f"{baseline['zero_shot_images']:,} images",
             *_share(baseline["0-255"], "zero_shot_accuracy"),
-            test_images=baseline["zero_shot_images"],
-            uses_weights=True,
         )
 
 
@@ -198,11 +192,9 @@ def _compared(mode: str, results: Results, uneven: bool) -> ComparisonRow:
         parameters_trained=metrics["parameters_trainable"],
         train_images=metrics["train_images"],
         images_seen=metrics["images_seen"],
-        test_images=metrics["test_images"],
         seeds=metrics["seeds"],
         mean=metrics.get("test_accuracy_mean"),
         deviation=metrics.get("test_accuracy_std"),
-        uses_weights=True,
     )
 
 

@@ -9,46 +9,103 @@ from numpy.typing import NDArray
 from thaw.config.fields import BACKBONE_LAYERS
 from thaw.findings.cells import CellRow, ShiftRow, statistics_in_words
 from thaw.report.results import MODES, Metrics, Results
-from thaw.report.studies import CurvePoint
+from thaw.report.studies import CurvePoint, Studies
 from thaw.report.tables import ComparisonRow, Difference, Tables
 
 NOTICES = {
-    "random": "No pretrained weights were used. ResNet50 starts from random weights, so these "
-    "numbers do not show what thawing pretrained weights is worth.",
-    "bundled": "The weights are those that come with thaw. They are a distilled approximation of "
-    "ImageNet's ResNet50, not the original (for that: -S weights=imagenet).",
+    "random": ". No pretrained weights were used, so these numbers do not show what thawing "
+    "pretrained weights is worth",
+    "bundled": ", which come with thaw: a distilled approximation of ImageNet's ResNet50, not the "
+    "original (for that: -S weights=imagenet)",
 }
-"""The notice at the top of the report, by the kind of weights."""
+"""What the report's first line says about weights, by their kind."""
+PAIRED = (
+    "Differences between the modes on the same test images, with a paired bootstrap interval of "
+    "95 %; one that includes 0 shows no difference. The bootstrap draws images and, if a mode has "
+    "several seeds, also seeds. With one seed, the interval leaves out how much training varies."
+)
+STRATIFIED = (
+    "Differences in macro recall. The bootstrap draws the images of each class from that class, so "
+    "a rare class keeps its number of images; for the rest as above."
+)
+"""What the report says about the tables of differences."""
 NOISE = 0.03
 """About two standard errors of an accuracy on 1,000 images."""
 
 
-def notice(weights: str) -> str:
-    """Return the notice about the weights at the top of the report, or "" if none is needed."""
+def notice(weights: str, curve: Sequence[CurvePoint]) -> str:
+    """Return which weights the numbers are from, the first line of the report."""
     # The name of bundled weights is followed by a digest: `bundled 01234567`.
-    return NOTICES.get(weights.partition(" ")[0], "")
+    said = f"Weights: {weights}{NOTICES.get(weights.partition(' ')[0], '')}."
+    if curve and curve[0].weights != weights:
+        said += f" The thaw curve is from other weights: {curve[0].weights}."
+    return said
 
 
-def answer(
-    modes: Mapping[str, Metrics], baseline: Metrics, differences: Sequence[Difference]
-) -> str:
-    """Return the main finding in a few sentences.
+def how_much(studies: Studies) -> str:
+    """Return how much to thaw, in one sentence."""
+    return f"How much to thaw: {_thawed(studies.best)}."
 
-    The best mode is only called ahead of the second if the interval of their difference is above 0.
-    """
-    best, second = sorted(modes, key=lambda mode: -_mean_accuracy(modes[mode]))[:2]
-    lead = _difference(differences, best, second)
-    verdict = "ahead of" if lead.low > 0 else "not distinguishable from"
-    linear = baseline["linear_pixels_accuracy"]
-    return (
-        f"{MODES[best]}, trained on {modes[best]['train_images']:,} images, reaches a test "
-        f"accuracy of {_reached(modes[best])} on {modes[best]['test_images']:,} images. It is "
-        f"{verdict} {MODES[second]}, which was trained on {modes[second]['train_images']:,} images "
-        f"and reaches {_reached(modes[second])} "
-        f"(difference {lead.difference:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]). "
-        f"A linear classifier on pixels, fitted on {baseline['linear_pixels_train_images']:,} "
-        f"images, reaches {linear:.4f}."
+
+def of_curve(studies: Studies) -> str:
+    """Return what the thaw curve, whose runs all saw the same images, says about that."""
+    alone, everything, best, least = (
+        studies.curve[0],
+        studies.curve[-1],
+        studies.best,
+        studies.least,
     )
+    said = (
+        f"Of {len(studies.curve)} depths, each trained in the same way on the same "
+        f"{best.train_images:,} images with one seed, this one is the best on the validation "
+        f"images. It reaches a test accuracy of {_with_interval(best)}; a new head alone reaches "
+        f"{_with_interval(alone)}, everything thawed {_with_interval(everything)}."
+    )
+    if least != best:
+        work = 100 * least.training_macs / best.training_macs
+        said += (
+            f" The least thawed within the best one's interval is {_thawed(least)}: "
+            f"{_with_interval(least)}, for {work:.0f} % of the multiplications."
+        )
+    return said
+
+
+def _thawed(point: CurvePoint) -> str:
+    if point.layers_frozen in (0, BACKBONE_LAYERS):
+        return "a new head alone" if point.layers_frozen else "everything"
+    after = f"the first {point.run} layers" if point.run.isdigit() else point.run
+    return f"everything after {after}"
+
+
+def _with_interval(point: CurvePoint) -> str:
+    interval = f"[{point.test_accuracy_low:.4f}, {point.test_accuracy_high:.4f}]"
+    return f"{point.test_accuracy:.4f} {interval}"
+
+
+def of_modes(modes: Mapping[str, Metrics], differences: Sequence[Difference]) -> str:
+    """Return what the modes reach, and how they differ if they were trained on the same images."""
+    counts = {mode: of["train_images"] for mode, of in modes.items()}
+    best, *others = sorted(modes, key=lambda mode: -_mean_accuracy(modes[mode]))
+    images = f"{modes[best]['test_images']:,} test images"
+    reached = ", ".join(f"{MODES[mode]} {_reached(of)}" for mode, of in modes.items())
+    if len(set(counts.values())) > 1:
+        different = ", ".join(f"{MODES[mode]} {count:,}" for mode, count in counts.items())
+        return (
+            f"The modes of this run were trained on different images ({different}), so their "
+            f"accuracies on {images} do not say which mode is better: {reached}."
+        )
+    compared = " and ".join(_verdict(_difference(differences, best, other)) for other in others)
+    return (
+        f"The modes of this run were trained on the same {counts[best]:,} images: {MODES[best]} is "
+        f"{compared}. Their accuracies on {images}: {reached}."
+    )
+
+
+def _verdict(lead: Difference) -> str:
+    """Return whether the mode is ahead: only if the whole interval of the difference is above 0."""
+    verdict = "ahead of" if lead.low > 0 else "not distinguishable from"
+    interval = f"[{lead.low:+.4f}, {lead.high:+.4f}]"
+    return f"{verdict} {MODES[lead.than]} (difference {lead.difference:+.4f} {interval})"
 
 
 def _difference(differences: Sequence[Difference], mode: str, than: str) -> Difference:
