@@ -1,4 +1,5 @@
-# make repro            set up, then run the pipeline; QUIET=1 hides the progress of the epochs
+# make repro            set up, run the pipeline, and compare the results with the committed ones;
+#                       QUIET=1 hides the progress of the epochs
 # make test             set up, then run the fast tests
 # make test-slow        run the real pipeline on few images as a test
 # make test-long        run what CI has no time for: kills, queues, all stages again
@@ -43,6 +44,7 @@ repro: setup
 	@$(BIN)/python -m tools.folder
 	$(BIN)/python -m thaw.config.load
 	$(if $(QUIET),THAW_QUIET=1) $(BIN)/dvc repro $(if $(QUIET),--quiet)
+	@$(BIN)/python -m tools.verdict
 
 test: setup
 	$(BIN)/python -m pytest
