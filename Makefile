@@ -1,4 +1,5 @@
-# make repro            set up, then run the pipeline; QUIET=1 hides the progress of the epochs
+# make repro            set up, run the pipeline, and compare the results with the committed ones;
+#                       QUIET=1 hides the progress of the epochs
 # make setup            only set up: install the packages of requirements.lock in .venv
 # make test             set up, then run the fast tests
 # make test-slow        run the real pipeline on few images as a test
@@ -46,6 +47,7 @@ help:
 repro: setup
 	@$(BIN)/python -m tools.folder
 	$(if $(QUIET),THAW_QUIET=1) $(BIN)/dvc repro $(if $(QUIET),--quiet)
+	@$(BIN)/python -m tools.verdict
 
 test: setup
 	$(BIN)/python -m pytest
