@@ -79,11 +79,6 @@ class Difference:
     high: float
 
     @property
-    def may_be_none(self) -> bool:
-        """Whether the interval includes 0."""
-        return self.low <= 0 <= self.high
-
-    @property
     def turned(self) -> "Difference":
         """The same difference with the two modes exchanged."""
         return Difference(self.than, self.mode, -self.difference, -self.high, -self.low)
