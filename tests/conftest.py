@@ -24,6 +24,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.reliability.project import Project, create
 from thaw.config.params import Params
 from thaw.data.dataset import Dataset
 from thaw.data.fashion_mnist import GrayImages
@@ -262,3 +263,23 @@ def whole_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def gray() -> Callable[..., GrayImages]:
     return gray_images
+
+
+SECRET = "known-to-the-shell-alone"
+"""What a variable of the shell holds in which the first run is started."""
+
+
+@pytest.fixture(scope="session")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """The tiny project after its first `dvc repro`, committed, and what that printed."""
+    project = create(tmp_path_factory.mktemp("tiny") / "project")
+    with pytest.MonkeyPatch.context() as shell:
+        shell.setenv("API_TOKEN", SECRET)
+        return project, project.reproduce()
+
+
+@pytest.fixture
+def project(first: tuple[Project, str]) -> Iterator[Project]:
+    """The tiny project; what a test leaves in it is undone."""
+    yield first[0]
+    first[0].reset()

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,13 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, Mirror, needs_browser
+from conftest import ROOT, SECRET, Mirror, needs_browser
 from PIL import Image
 from playwright.sync_api import Browser
 from skimage import data
 
 from tests.reliability import disks, faults
-from tests.reliability.project import Project, create, environment
+from tests.reliability.project import Project, environment
 from tests.reliability.queued import queued, stop
 from thaw.data.fashion_mnist import FILES
 from thaw.data.mirrors import FOLDER_VARIABLE
@@ -43,8 +42,6 @@ SHOWN = ("exp", "show", "--only-changed", "--drop", "data/|Created")
 WIDEST = 160
 MODEL = "data/models/partial/model.weights.h5"
 LIVE = "live/plots/partial/metrics/val_loss.tsv"
-SECRET = "known-to-the-shell-alone"
-"""What a variable of the shell holds in which the first run is started."""
 NEEDS_NAMESPACE = pytest.mark.skipif(
     not disks.usable(), reason="no process may have a mount namespace of its own"
 )
@@ -63,21 +60,6 @@ def width(table: str) -> int:
 def ran(output: str) -> list[str]:
     """Return the stages that DVC says it ran, in order."""
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
-    """The project after its first `dvc repro`, committed, and what that printed."""
-    project = create(tmp_path_factory.mktemp("project"))
-    with pytest.MonkeyPatch.context() as shell:
-        shell.setenv("API_TOKEN", SECRET)
-        return project, project.reproduce()
-
-
-@pytest.fixture
-def project(first: tuple[Project, str]) -> Iterator[Project]:
-    yield first[0]
-    first[0].reset()
 
 
 def test_the_first_run_runs_every_stage_and_writes_every_output(

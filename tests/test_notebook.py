@@ -16,7 +16,7 @@ NOTEBOOK = ROOT / "docs/first-steps.ipynb"
 
 
 def run(root: Path) -> str:
-    """Run the notebook in the project `root`, as editors do; return all it shows, as text."""
+    """Run the notebook in docs/ of a project, as editors do; return what it prints and draws."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(
         notebook, timeout=900, resources={"metadata": {"path": str(root / "docs")}}
