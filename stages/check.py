@@ -1,6 +1,6 @@
 """Stage check: whether params.yaml is valid, and the files are there that it names.
 
-Every other stage depends on it. DVC removes a stage's outputs before the stage runs, so a mistake
+Every other stage comes after it. DVC removes a stage's outputs before the stage runs, so a mistake
 in params.yaml has to be found earlier.
 
 Reads   params.yaml

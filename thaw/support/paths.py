@@ -3,7 +3,7 @@
 from pathlib import Path
 
 CHECK = Path("data/check.txt")
-"""What the stage check writes: every other stage depends on it."""
+"""What the stage check writes: every other stage comes after it."""
 FASHION_MNIST = Path("data/fashion-mnist")
 """Fashion-MNIST's four IDX files."""
 IMAGES = Path("data/images")
