@@ -17,7 +17,6 @@ from imports import files_of, imported_names, project_imports
 from thaw import PACKAGES
 from thaw.config import stages as configs
 from thaw.config.params import Params
-from thaw.support import paths
 from thaw.support.versions import DECISIVE
 from tools.versions import versions
 
