@@ -30,10 +30,10 @@ CANNOT = {
 
 
 def console_commands() -> list[str]:
-    """Return each command of the console blocks once, in order, with its continued lines."""
+    """Return each command of the console blocks once, without its comment, in order."""
     blocks = re.findall(r"^```console\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     found = re.findall(r"^\$ ((?:.*\\\n)*.*)", "\n".join(blocks), re.MULTILINE)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(re.sub(r" +# .*", "", command) for command in found))
 
 
 def set_params(command: str) -> list[str]:

@@ -72,7 +72,9 @@ def inputs(stages: Mapping[str, Any]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, stage in stages.items():
         if name != "report":
-            found |= {dep["path"]: dep["md5"] for dep in stage["deps"] if dep["path"] not in made}
+            found |= {
+                dep["path"]: dep["md5"] for dep in stage.get("deps", ()) if dep["path"] not in made
+            }
             found |= flat(stage.get("params", {}).get("params.yaml", {}))
     return found
 
