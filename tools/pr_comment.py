@@ -98,13 +98,13 @@ def listed(names: str) -> list[str]:
 
 
 def summary() -> str:
-    """Return report.md up to the end of its first section, or "" if there is no such file."""
+    """Return report.md up to the fold in its first section, or "" if there is no such file."""
     # A pull request may turn the file into a link to any file of the runner.
     if not REPORT.is_file() or REPORT.is_symlink():
         return ""
     with REPORT.open(encoding="utf-8", errors="replace") as file:
         text = file.read(10 * LONGEST["report"]).strip()
-    return "\n## ".join(text.split("\n## ")[:2])
+    return "\n## ".join(text.split("\n## ")[:2]).split("\n<details>")[0].rstrip()
 
 
 if __name__ == "__main__":
