@@ -49,8 +49,9 @@ repro: setup
 	$(if $(QUIET),THAW_QUIET=1) $(BIN)/dvc repro $(if $(QUIET),--quiet)
 	@$(BIN)/python -m tools.verdict
 
+# Each process may take 3 GB, so no more of them on more cores.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -m "slow and not long"
@@ -91,7 +92,7 @@ $(STAMP): requirements.lock
 	  ". Name another: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: Python's venv module is \
 	missing. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
-	@echo "installing the packages of requirements.lock: 160 on Linux, a download of 1 GB, 3 GB on the \
+	@echo "installing the packages of requirements.lock: 190 on Linux, a download of 1 GB, 3 GB on the \
 	disk. pip says nothing meanwhile; with a fast network it takes 2 to 5 minutes"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock

@@ -66,7 +66,7 @@ SCRATCH_FILE = f".thaw-tmp-{os.getpid()}-out"
         (put_back, ".thaw-tmp-out-old"),
         (remove_folder, "out"),
         (write_file, "out"),
-        (write_file, SCRATCH_FILE),
+        pytest.param(write_file, SCRATCH_FILE, id="write_file-scratch"),
     ],
 )
 def test_an_output_that_is_something_else_is_named_and_left_alone(

@@ -32,7 +32,9 @@ class Repository:
         self.write("metrics.json", '{"accuracy": 0.5, "loss": 1.0}')
         self.write("plots/a.png", PNG)
         self.write(
-            "report/report.md", "# Title\n\nAnswer.\n\n## Comparison\n\n|a|\n\n<details>fold</details>\n\n## Rest\n\nno\n"
+            "report/report.md",
+            "# Title\n\nAnswer.\n\n## Comparison\n\n|a|\n\n"
+            "<details>fold</details>\n\n## Rest\n\nno\n",
         )
         self.commit()
 

@@ -124,14 +124,6 @@ def test_a_batch_that_is_too_large_goes_through_in_micro_batches(
         assert result.history.epochs == 2
 
 
-def test_where_nothing_is_frozen_nothing_is_said_of_frozen_layers(
-    root: Path, params: Params, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for freeze, said in ((0, False), ("conv4", True)):
-        fine_tune(root, partial(params, {"epochs": 1}, freeze=freeze)).checkpoint.clear()
-        assert ("frozen" in capsys.readouterr().out) == said
-
-
 def test_float16_takes_no_batch_in_micro_batches(root: Path, params: Params) -> None:
     limited = {"precision": "mixed_float16", "microbatch_pixels": 8 * SMALL**2, "freeze": "conv4"}
     with pytest.raises(ThawError, match=r"16 images of 32 px need 2\. Received: .*8,192\. Allowed"):
@@ -140,7 +132,12 @@ def test_float16_takes_no_batch_in_micro_batches(root: Path, params: Params) -> 
 
 @pytest.mark.parametrize(("freeze", "engine"), [(20, "keras"), ("conv4", "openvino")])
 def test_a_cached_run_learns_what_the_uncached_one_learns(
-    root: Path, params: Params, freeze: int | str, engine: str, monkeypatch: pytest.MonkeyPatch
+    root: Path,
+    params: Params,
+    freeze: int | str,
+    engine: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Same losses and same steps, to rounding; frozen weights are as they were.
 
@@ -169,6 +166,7 @@ def test_a_cached_run_learns_what_the_uncached_one_learns(
         )
         for gb in (1.0, 0.0)
     )
+    assert capsys.readouterr().out.count("frozen layers' output: ") == 2
     for one, other in zip(cached.history.rows, uncached.history.rows, strict=True):
         assert one == pytest.approx(other, rel=1e-5)
     ends = [layer_weights(run.model.get_layer("resnet50")) for run in (cached, uncached)]
@@ -327,9 +325,12 @@ def test_the_results_of_train_frozen(root: Path, frozen: TrainFrozenConfig) -> N
     np.testing.assert_array_equal(before, after)
 
 
-def test_train_full_thaws_everything(root: Path, params: Params) -> None:
+def test_train_full_thaws_everything(
+    root: Path, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = TrainFullConfig.of(params)
     metrics = classifier_metrics(fine_tune(root, config), read_dataset(root / "data/images"))
+    assert "frozen" not in capsys.readouterr().out, "nothing is"
     assert metrics["parameters_trainable"] == 23_798_154
     assert metrics["parameters_non_trainable"] == 53_120
     assert (metrics["layers_frozen"], metrics["frozen_through"]) == (0, "none")
