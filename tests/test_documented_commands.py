@@ -21,6 +21,7 @@ CANNOT = {
     "make ": "makes a virtual environment, from the network; a fast test has the targets",
     "python -m tools.own_pictures": "fetches up to 161 MB",
     "dvc exp run -S dataset=../two": "needs what that fetches",
+    "dvc exp run -S dataset=../my-pictures": "minutes, and tests/test_dag.py runs it on a folder",
     "dvc remote add": "needs a bucket; tests/test_dag.py does the same with a folder",
     "git tag": "as before",
     "dvc artifacts get": "as before",
