@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT, read_entries
 
 from tests.reliability.mutations import MUTATIONS, table_row
+from thaw.report.pages import slug
 from thaw.report.results import MODES
 from thaw.support import paths
 from thaw.support.tables import read_csv, read_json
@@ -261,8 +262,7 @@ def test_what_longer_distilling_would_take_is_reckoned_from_its_curve(committed:
 
 def anchors(text: str) -> set[str]:
     """Return what GitHub calls the headings of a page in links."""
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return {slug(heading) for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
 
 
 @pytest.mark.parametrize(
