@@ -29,10 +29,11 @@ from thaw.training.batches import ArrayBatches, Batches
 
 REPLACED = {
     "Conv2D": keras.layers.Conv2D,
+    "BatchNormalization": keras.layers.BatchNormalization,
     "Adam": keras.optimizers.Adam,
     "Dropout": keras.layers.Dropout,
 }
-STAGES = {"Conv2D": "train-full", "Adam": "train-full", "Dropout": "train-frozen"}
+STAGES = dict.fromkeys(REPLACED, "train-full") | {"Dropout": "train-frozen"}
 """The stage that each gains most in."""
 IMAGES = {"train-full": 320, "train-frozen": 20_000}
 ROUNDS = 7

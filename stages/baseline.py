@@ -32,7 +32,7 @@ from thaw.support.tables import write_csv, write_json
 def main(root: Path = Path()) -> str:
     """Run the stage in `root` and return one line about its results."""
     config = BaselineConfig.load(root)
-    set_up(config.threads)
+    set_up(config.threads, config.instruction_set)
     source = weights.load_source(root / paths.WEIGHTS)
     test = open_images(root / paths.IMAGES, config.side, "test")
     test = test.sample(config.baseline.images, config.seed)

@@ -20,13 +20,15 @@ from thaw.support.stage import run
 def main(root: Path = Path()) -> str:
     """Run the stage in the project's folder `root`; return a summary for the log."""
     config = FeaturesConfig.load(root)
-    set_up(config.threads)
+    set_up(config.threads, config.instruction_set)
     backbone, model = feature_model(config.image_size, config.value_range)
     source = weights.load(root / paths.WEIGHTS, backbone)
     folder = root / paths.IMAGES
     splits = read_dataset(folder).splits
     images = {name: open_images(folder, config.image_size, name) for name in splits}
-    features.write_features(root / paths.FEATURES, model, images, config.engine)
+    features.write_features(
+        root / paths.FEATURES, model, images, config.engine, config.engine_precision
+    )
     total = sum(len(some) for some in images.values())
     return f"{total:,} images of {config.image_size} px, weights: {source.name}, by {config.engine}"
 

@@ -19,7 +19,7 @@ from thaw.training.result import each_seed
 def main(root: Path = Path()) -> str:
     """Run the stage in the project's folder `root`; return a summary for the log."""
     config = TrainFrozenConfig.load(root)
-    set_up(config.threads)
+    set_up(config.threads, config.instruction_set)
     results = each_seed(partial(train_frozen, root), config, config.train_frozen.seeds)
     return write_results(root, "frozen", config, results)
 

@@ -18,7 +18,7 @@ from thaw.training.result import each_seed
 def main(root: Path = Path()) -> str:
     """Run the stage in the project's folder `root`; return a summary for the log."""
     config = TrainPartialConfig.load(root)
-    set_up(config.threads, config.precision)
+    set_up(config.threads, config.instruction_set, config.precision)
     results = each_seed(partial(fine_tune, root), config, config.train_partial.seeds)
     return write_results(root, "partial", config, results)
 

@@ -23,9 +23,9 @@ def test_a_clone_by_a_git_that_makes_crlf_has_the_committed_bytes(tmp_path: Path
     ] == []
 
 
-def test_a_person_sees_at_most_twelve_folders() -> None:
+def test_a_person_sees_at_most_eleven_folders() -> None:
     tracked = (
         path.split("/") for path in git("-C", ROOT, "ls-files", "-c", "-o", "--exclude-standard")
     )
     folders = {parts[0] for parts in tracked if len(parts) > 1 and not parts[0].startswith(".")}
-    assert len(folders) <= 12, sorted(folders)
+    assert len(folders) <= 11, sorted(folders)

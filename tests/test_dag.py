@@ -41,7 +41,7 @@ SHOWN = ("exp", "show", "--only-changed", "--drop", "data/|Created")
 """What shows experiments on a screen: without the times and the digests of data, 39 wide each."""
 WIDEST = 160
 MODEL = "data/models/partial/model.weights.h5"
-LIVE = "live/plots/partial/metrics/val_loss.tsv"
+LIVE = "data/live/plots/partial/metrics/val_loss.tsv"
 NEEDS_NAMESPACE = pytest.mark.skipif(
     not disks.usable(), reason="no process may have a mount namespace of its own"
 )
@@ -119,6 +119,7 @@ def test_freeze_reruns_train_partial_and_report_only(project: Project) -> None:
     assert project.run("git", "status", "--porcelain") == ""
 
 
+@pytest.mark.long
 def test_the_head_reruns_no_feature_extraction(project: Project) -> None:
     project.dvc("exp", "remove", "--all-commits")
     output = project.dvc("exp", "run", "--set-param", "head.dropout=0.5")
@@ -129,6 +130,7 @@ def test_the_head_reruns_no_feature_extraction(project: Project) -> None:
     assert width(table) + len("   seed") <= WIDEST, "where another seed changes all modes"
 
 
+@pytest.mark.long
 def test_another_seed_repeats_no_extraction(project: Project) -> None:
     """Of pretrained weights, that is: random ones are drawn anew."""
     project.dvc("exp", "run", "features", "--set-param", "weights=bundled")
@@ -175,6 +177,7 @@ def test_a_folder_of_pictures_runs_all_that_applies(project: Project, pictures: 
         removed.write_bytes(content)
 
 
+@pytest.mark.long
 def test_a_folder_of_pictures_can_be_queued(project: Project, pictures: Path) -> None:
     chosen = ("--set-param", f"dataset='{pictures}'", "--set-param", "samples.seed=1")
     try:
@@ -306,7 +309,7 @@ def test_a_fresh_clone_is_up_to_date(project: Project, tmp_path: Path) -> None:
     shown = ("metrics show", "metrics diff HEAD", "exp show", "plots show", "plots diff HEAD")
     for command in shown:
         said = clone.dvc(*command.split())
-        assert not re.search("failed|warning", said, re.IGNORECASE), "live/ is missing there"
+        assert not re.search("failed|warning", said, re.IGNORECASE), "data/live is missing there"
 
 
 def test_a_bad_param_ends_with_one_message_and_removes_nothing(project: Project) -> None:
@@ -434,8 +437,8 @@ def test_dvcs_plots_page_needs_no_network(project: Project, browser: Browser) ->
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(address)
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
-    single = [plot for plot in plots if isinstance(plot, dict) and "live/plots" not in plot]
-    drawn = len(single) + len(list(project.root.glob("live/plots/*/metrics/*.tsv")))
+    single = [plot for plot in plots if isinstance(plot, dict) and "data/live/plots" not in plot]
+    drawn = len(single) + len(list(project.root.glob("data/live/plots/*/metrics/*.tsv")))
     page.wait_for_function(f"document.querySelectorAll('.vega-embed').length >= {drawn}")
     assert page.locator(".vega-embed").count() == drawn
     assert page.locator("img").count() == len([plot for plot in plots if isinstance(plot, str)])

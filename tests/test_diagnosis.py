@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from conftest import store_small
 
+from thaw.config.fields import BACKBONE_LAYERS, FROZEN_BATCH_NORMS
 from thaw.config.params import Params
 from thaw.config.stages import DiagnoseConfig
 from thaw.findings import diagnosis
@@ -70,6 +71,24 @@ def test_the_rows_as_metrics() -> None:
         "175": {"0-255": {"inference": {name: getattr(one, name) for name in kept}}},
         "0": {"0-255": {"momentum 0.9": {name: getattr(other, name) for name in kept}}},
     }
+
+
+@pytest.mark.parametrize("frozen_batch_norm", FROZEN_BATCH_NORMS)
+def test_a_head_on_a_frozen_base_learns_what_the_whole_network_learns(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch, frozen_batch_norm: str
+) -> None:
+    """The base's own batches included, where it normalises by them."""
+    weights.save(tmp_path / "data/weights", *sources.obtain("random", tmp_path, seed=0))
+    store_small(tmp_path / "data/images", params)
+    config = DiagnoseConfig.of(params)
+    cell = Cell(BACKBONE_LAYERS, "0-255", frozen_batch_norm, 0.99)
+    split = diagnosis._sample(tmp_path, config)
+    alone = diagnosis._fit_cell(tmp_path, config, *split, cell)
+    alone.checkpoint.clear()
+    monkeypatch.setattr(diagnosis, "BACKBONE_LAYERS", None)  # so that none is wholly frozen
+    whole = diagnosis._fit_cell(tmp_path, config, *split, cell)
+    for one, other in zip(alone.history.rows, whole.history.rows, strict=True):
+        assert one == pytest.approx(other, rel=0.01)
 
 
 def test_what_a_cell_gives(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:

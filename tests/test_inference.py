@@ -1,3 +1,5 @@
+import re
+import subprocess
 import sys
 from typing import Any
 
@@ -5,9 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import ROOT
 
 from thaw.config.fields import ENGINES
 from thaw.network import backbone, inference
+from thaw.support.errors import ThawError
+from thaw.support.runtime import set_up
 
 CONNECTIONS: list[Any] = []
 
@@ -114,3 +119,75 @@ def test_tracing_once_changes_no_bit(model: keras.Model) -> None:
     for count in (16, 7, 1):
         images = pixels(count)
         np.testing.assert_array_equal(network.run(images)[0], model.predict_on_batch(images))
+
+
+@pytest.fixture
+def has_bfloat16() -> bool:
+    return "BF16" in inference._processor_precisions()
+
+
+def close(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether each image's features lie within 1 % of their length of one another, and differ."""
+    distance = np.linalg.norm(one - other, axis=1) / np.linalg.norm(other, axis=1)
+    return bool((distance < 0.01).all() and distance.any())
+
+
+def test_keras_computes_in_bfloat16(
+    model: keras.Model, has_bfloat16: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the same weights, which stay as they are; a processor that is slow at it is named."""
+    before, images = model.get_weights(), pixels(20)
+    (exact,) = inference.ready(model, "keras").run(images)
+    (rounded,) = inference.ready(model, "keras", "bfloat16").run(images)
+    assert rounded.dtype == np.float32
+    assert close(rounded, exact)
+    assert ("slowly" in capsys.readouterr().err) != has_bfloat16
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_openvino_computes_in_bfloat16_or_says_that_it_cannot(
+    model: keras.Model, has_bfloat16: bool
+) -> None:
+    """It would compute in float32 without a word on a processor without instructions for it."""
+    images = pixels(20)
+    if has_bfloat16:
+        (exact,) = inference.ready(model, "openvino").run(images)
+        assert close(inference.ready(model, "openvino", "bfloat16").run(images)[0], exact)
+    else:
+        with pytest.raises(ThawError, match=r"Allowed here: .*=float32.*Received: .*bfloat16"):
+            inference.ready(model, "openvino", "bfloat16")
+
+
+HELD = """
+import os
+from thaw.support.runtime import set_up
+set_up(2, {instruction_set!r})
+os.environ["ONEDNN_VERBOSE"] = "1"
+import tensorflow as tf
+from thaw.network.inference import _processor_precisions
+tf.matmul(tf.ones((64, 64)), tf.ones((64, 64)))
+print(_processor_precisions())
+"""
+
+
+def instructions(instruction_set: str) -> tuple[str, bool]:
+    """Return what TensorFlow's oneDNN says that it uses, and whether OpenVINO sees bfloat16."""
+    script = HELD.format(instruction_set=instruction_set)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    (isa,) = re.findall("info,cpu,isa:(.*)", ended.stdout)
+    return isa, "BF16" in ended.stdout.splitlines()[-1]
+
+
+def test_both_engines_are_held_to_avx2(has_bfloat16: bool) -> None:
+    """On a processor that has more, they use more otherwise."""
+    assert instructions("native")[1] == has_bfloat16
+    assert instructions("avx2") == ("Intel AVX2", False)
+
+
+def test_another_family_of_processors_has_no_avx2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    with pytest.raises(ThawError, match=r"=native. Received: avx2 on arm64"):
+        set_up(2, "avx2")

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from small_net import batches, network, others, settings
 
+from thaw.support import paths
 from thaw.support.environment import settle
 from thaw.training.checkpoint import Checkpoint
 from thaw.training.fitting import fit
 from thaw.training.history import HISTORY_COLUMNS, History
 from thaw.training.live import LiveCurves
 
-CURVES, NUMBERS = Path("live/plots/partial/metrics"), Path("live/metrics/partial.json")
+CURVES, NUMBERS = paths.LIVE / "plots/partial/metrics", paths.LIVE / "metrics/partial.json"
 
 
 def train(root: Path, epochs: int, live: bool = True) -> tuple[History, list[np.ndarray]]:
@@ -93,9 +94,9 @@ def test_the_weights_are_the_same_without_the_curves(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda root: (root / "live").touch(),
-        lambda root: (root / "live").symlink_to("nowhere"),
-        lambda root: os.mkfifo(root / "live"),
+        lambda root: (root / paths.LIVE).touch(),
+        lambda root: (root / paths.LIVE).symlink_to("nowhere"),
+        lambda root: os.mkfifo(root / paths.LIVE),
         lambda root: (
             (root / CURVES).parents[1].mkdir(parents=True),
             os.mkfifo(root / CURVES.parent),
@@ -106,11 +107,12 @@ def test_the_weights_are_the_same_without_the_curves(tmp_path: Path) -> None:
 def test_a_training_goes_on_without_curves(
     tmp_path: Path, spoil: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / paths.LIVE).parent.mkdir()
     spoil(tmp_path)
     history, _ = train(tmp_path, 2)
     assert history.epochs == 2
     (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith(f"warning: the curves in {tmp_path / 'live'} cannot be written")
+    assert said.startswith(f"warning: the curves in {tmp_path / paths.LIVE} cannot be written")
 
 
 def test_a_training_outlives_a_disk_that_fills(
@@ -142,7 +144,7 @@ def test_no_variable_of_the_shells_moves_the_curves(
     history, _ = train(tmp_path, 2)
     assert rows(tmp_path) == history.rows
     assert not asked
-    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint", "live"}
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint", "data"}
 
 
 def test_dvclive_has_what_thaw_replaces_in_it() -> None:

@@ -196,7 +196,7 @@ def test_the_head_warms_up_on_the_features_while_the_backbone_waits(
 @pytest.mark.parametrize("precision", ["mixed_bfloat16"])
 def test_a_run_in_mixed_precision(root: Path, params: Params, precision: str) -> None:
     """Weights stay float32, probabilities are, and no frozen output is cached."""
-    set_up(params.threads, precision)
+    set_up(params.threads, precision=precision)
     try:
         result = fine_tune(
             root, partial(params, precision=precision, freeze="conv4", cache={"max_gb": 1.0})

@@ -62,7 +62,9 @@ def applied(project: Project) -> None:
     assert json.loads((project.root / "metrics/partial.json").read_text())
 
 
-@pytest.mark.parametrize("state", [mistyped, killed, applied])
+@pytest.mark.parametrize(
+    "state", [mistyped, killed, pytest.param(applied, marks=pytest.mark.long)]
+)
 def test_from_what_the_cache_has(project: Project, state: Callable[[Project], None]) -> None:
     state(project)
     assert project.changed()
@@ -99,6 +101,7 @@ def test_from_another_processors_results(other_processor: Project) -> None:
     assert "up to date" in project.dvc("status", "train-frozen")
 
 
+@pytest.mark.long
 def test_in_a_linked_worktree(project: Project, tmp_path: Path) -> None:
     """Which has a cache of its own, without the committed outputs."""
     linked = Project(tmp_path / "linked")

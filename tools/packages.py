@@ -11,6 +11,8 @@ from thaw.data.transfer import MirrorError
 from thaw.support.errors import ThawError
 from thaw.support.files import sha256
 
+TIMEOUT = 600.0
+"""Seconds for one call of a package tool; the largest package has 161 MB."""
 NPM = (
     "--loglevel=error",
     "--logs-max=0",
@@ -80,6 +82,6 @@ def _call(*command: str, folder: Path) -> None:
     if shutil.which(command[0]) is None:
         raise ThawError(f"{command[0]} was not found. Install it: it fetches or unpacks a package.")
     try:
-        call(*command, folder=folder)
+        call(*command, folder=folder, timeout=TIMEOUT)
     except MirrorError as error:
         raise ThawError(f"{command[-1]} cannot be had: {error}. {_ADVICE}") from error

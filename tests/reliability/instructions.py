@@ -1,14 +1,10 @@
 """Whether one instruction set gives one result: python -m tests.reliability.instructions.
 
-Features and one epoch of train-full, with the real ResNet50 and the bundled weights: once with the
-instructions that the libraries choose by the processor, and once held to AVX2, which nearly every
-x86 processor has. Run it on each kind of processor and compare the digests. The seconds say what
-it costs.
+Features and one epoch of train-full, with the real ResNet50 and the bundled weights, for each
+`instruction_set` of params.yaml. Run it on each kind of processor and compare the digests. The
+seconds say what it costs.
 """
 
-import importlib
-import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,13 +13,12 @@ import yaml
 
 from benchmarks.apart import processor
 from tests.reliability.project import Project, create, tiny_params
+from thaw.config.fields import INSTRUCTION_SETS
 from thaw.support.files import sha256
 
-HELD = {"ONEDNN_MAX_CPU_ISA": "AVX2", "OV_CPU_MAX_ISA": "AVX2"}
-"""TensorFlow and OpenVINO have a oneDNN each, which reads one of these at its first computation."""
 OUTPUTS = {
     "features": "data/features/features.h5",
-    "train_full": "data/models/full/model.weights.h5",
+    "train-full": "data/models/full/model.weights.h5",
 }
 
 
@@ -38,36 +33,26 @@ def prepared(folder: Path) -> Project:
     return project
 
 
-def compute(stage: str) -> None:
-    """Run a stage in this process and print its seconds; thaw is loaded and lets no variable in."""
-    main = importlib.import_module(f"stages.{stage}").main
-    os.environ.update(HELD if sys.argv[2:] == ["held"] else {})
-    start = time.monotonic()
-    main()
-    print(f"{time.monotonic() - start:.1f}")
-
-
-def measured(project: Project, stage: str, *held: str) -> tuple[str, float]:
-    """Return the digest of a stage's output and its seconds, in a new process."""
-    command = (sys.executable, "-m", "tests.reliability.instructions", stage, *held)
-    said = project.run(*command).splitlines()[-1]
-    return sha256(project.root / OUTPUTS[stage]), float(said)
+def measured(project: Project, stage: str, instruction_set: str) -> tuple[str, float]:
+    """Run a stage; return the digest of its output, and its seconds."""
+    path = project.root / "params.yaml"
+    params = yaml.safe_load(path.read_text()) | {"instruction_set": instruction_set}
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    begin = time.monotonic()
+    project.dvc("repro", "--single-item", "--force", stage)
+    return sha256(project.root / OUTPUTS[stage]), time.monotonic() - begin
 
 
 def main() -> None:
     """Print a row for each stage and set of instructions."""
-    print(f"{processor()}\n\n| Stage | Instructions | SHA-256 | seconds |\n|---|---|---|---|")
+    print(f"{processor()}\n\n| Stage | instruction_set | SHA-256 | seconds |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         project = prepared(Path(folder) / "project")
         for stage in OUTPUTS:
-            for held in ((), ("held",)) * 2:
-                digest, seconds = measured(project, stage, *held)
-                name = "AVX2" if held else "the processor's"
+            for name in INSTRUCTION_SETS * 2:
+                digest, seconds = measured(project, stage, name)
                 print(f"| {stage} | {name} | `{digest[:12]}` | {seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        compute(sys.argv[1])
-    else:
-        main()
+    main()

@@ -95,7 +95,7 @@ MUTATIONS = {
         "freeze_count", "1", "0", "test_backbone"
     ),
     "frozen batch normalisation ignores the batch": Mutation(
-        "BatchNormalization.call", CONDITION, "True", "test_backbone"
+        "BatchNormalization.call", "training and not self.trainable", "False", "test_backbone"
     ),
     "frozen_batch_norm: training thaws what was frozen": Mutation(
         "with_batch_statistics", "original.trainable", "True", "test_backbone"
@@ -178,9 +178,9 @@ MUTATIONS = {
         "_restore", "_aside(folder).replace(folder)", "None", "test_files"
     ),
     "Adam forgets that its means begin at 0": Mutation(
-        "Adam.update_step",
-        "ops.power(beta_1, step)",
-        "ops.power(beta_1, step + 1)",
+        "Adam.apply",
+        "ops.power(self.beta_1, step)",
+        "ops.power(self.beta_1, step + 1)",
         "test_optimizers",
     ),
     "a file is written in place": Mutation(

@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from thaw.config.fields import (
     CLASS_WEIGHTS,
+    ENGINE_PRECISIONS,
     ENGINES,
     FASHION_MNIST,
     FREEZE_WORDS,
     FROZEN_BATCH_NORMS,
+    INSTRUCTION_SETS,
     PRECISIONS,
     SCHEDULES,
     VALUE_RANGES,
@@ -136,11 +138,13 @@ class Params(Section):
 
     seed: int = integer(0, 2**31 - 1)
     threads: int = integer(1, 1024, " threads")
+    instruction_set: Literal["native", "avx2"] = choice(*INSTRUCTION_SETS)
     dataset: str = Field(
         strict=True, min_length=1, description=f"{FASHION_MNIST}, or a folder of pictures"
     )
     weights: Weights = choice(*WEIGHT_SOURCES, "a path that ends in .h5 or .keras")
     engine: Literal["openvino", "keras"] = choice(*ENGINES)
+    engine_precision: Literal["float32", "bfloat16"] = choice(*ENGINE_PRECISIONS)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = choice(*PRECISIONS)
     image_size: int = integer(32, 224, " pixels")
     microbatch_pixels: int = integer(0, 2**31 - 1, " pixels")

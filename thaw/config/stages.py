@@ -102,6 +102,7 @@ class BaselineConfig(StageConfig):
     stage = "baseline"
     memory_gb = (1.8, 1.8)
     baseline: Baseline
+    instruction_set: str
     seed: int
     threads: int
 
@@ -117,7 +118,9 @@ class FeaturesConfig(StageConfig):
     stage = "features"
     memory_gb = (1.4, 1.4)
     engine: str
+    engine_precision: str
     image_size: int
+    instruction_set: str
     threads: int
     value_range: str
 
@@ -130,6 +133,7 @@ class TrainFrozenConfig(StageConfig):
     class_weight: str
     head: Head
     image_size: int
+    instruction_set: str
     seed: int
     threads: int
     train_frozen: Training
@@ -145,6 +149,7 @@ class Thawing:
         frozen_batch_norm: mode of frozen batch normalisation in training; thaw.network.backbone.
         cache_gb: disk space allowed for the frozen layers' output, 10^9 bytes; 0 for no cache.
         engine: what computes that output; thaw.network.inference.
+        engine_precision: what it computes in.
 
     """
 
@@ -152,6 +157,7 @@ class Thawing:
     frozen_batch_norm: str = "inference"
     cache_gb: float = 0.0
     engine: str = "keras"
+    engine_precision: str = "float32"
 
 
 class FineTuneConfig(StageConfig, ABC):
@@ -161,6 +167,7 @@ class FineTuneConfig(StageConfig, ABC):
     class_weight: str
     head: Head
     image_size: int
+    instruction_set: str
     microbatch_pixels: int
     precision: str
     seed: int
@@ -196,6 +203,7 @@ class TrainPartialConfig(FineTuneConfig):
     stage = "train-partial"
     cache: Cache
     engine: str
+    engine_precision: str
     freeze: int | str
     frozen_batch_norm: str
     train_partial: BackboneTraining
@@ -208,7 +216,13 @@ class TrainPartialConfig(FineTuneConfig):
     @property
     def thawing(self) -> Thawing:
         """What is thawed, as params.yaml says."""
-        return Thawing(self.freeze, self.frozen_batch_norm, self.cache.max_gb, self.engine)
+        return Thawing(
+            self.freeze,
+            self.frozen_batch_norm,
+            self.cache.max_gb,
+            self.engine,
+            self.engine_precision,
+        )
 
 
 class DiagnoseConfig(StageConfig):
@@ -218,6 +232,7 @@ class DiagnoseConfig(StageConfig):
     memory_gb = (2.1, 2.1)
     diagnose: Diagnose
     image_size: int
+    instruction_set: str
     seed: int
     threads: int
 

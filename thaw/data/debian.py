@@ -94,15 +94,19 @@ def _private_package_lists(work: Path) -> list[str]:
     ]
 
 
-def call(*command: str, folder: Path, output: Path | None = None) -> None:
+def call(
+    *command: str, folder: Path, output: Path | None = None, timeout: float | None = None
+) -> None:
     """Run a tool in `folder`, without its output on the terminal.
 
-    Standard output goes to the file `output` if that is given.
+    Standard output goes to the file `output` if that is given. `timeout` is in
+    seconds, by default `PROCESS_TIMEOUT`.
 
     Raises:
         MirrorError: the tool failed or took too long; the message has its own line that says why.
 
     """
+    timeout = timeout or PROCESS_TIMEOUT
     with ExitStack() as files:
         # A file, not a pipe: after a time-out the tool's children may keep a pipe open, and `run`
         # would wait for its end.
@@ -116,11 +120,11 @@ def call(*command: str, folder: Path, output: Path | None = None) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=said,
-                timeout=PROCESS_TIMEOUT,
+                timeout=timeout,
                 env={**os.environ, "LC_ALL": "C"},
             )
         except subprocess.TimeoutExpired as error:
-            raise MirrorError(f"{command[0]} took over {PROCESS_TIMEOUT:.0f} s") from error
+            raise MirrorError(f"{command[0]} took over {timeout:.0f} s") from error
         except subprocess.CalledProcessError as error:
             said.seek(0)
             lines = said.read().decode(errors="replace").split("\n")

@@ -1,12 +1,15 @@
 """The diagnosis: training runs with each of the notebooks' mistakes switched on and off."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
+from numpy.typing import NDArray
 
 from thaw.config.fields import BACKBONE_LAYERS, FROZEN_BATCH_NORMS, VALUE_RANGES
 from thaw.config.stages import DiagnoseConfig
@@ -134,7 +137,7 @@ def diagnose(root: Path, config: DiagnoseConfig) -> tuple[list[CellResult], dict
     """
     if not read_dataset(root / paths.IMAGES).fashion_mnist:
         return [], {}
-    set_up(config.threads)
+    set_up(config.threads, config.instruction_set)
     settings = config.diagnose
     base = weights.resnet50(config.image_size, top=False)
     frozen = [backbone.freeze_count(base, freeze) for freeze in settings.freeze]
@@ -187,18 +190,20 @@ def _fit_cell(
     backbone.set_batch_norm_momentum(base, cell.momentum)
     classes = len(read_dataset(root / paths.IMAGES).classes)
     head = build_head(settings.head, classes, config.seed)
-    if cell.freeze == BACKBONE_LAYERS and cell.frozen_batch_norm == "inference":
-        # Nothing in the base changes during training, so each image passes through it only once.
+    features = backbone.image_model(base, size, cell.value_range)
+    if cell.frozen_batch_norm == "training":
+        base = backbone.with_batch_statistics(base)
+    model = backbone.image_model(base, size, cell.value_range, head)
+    load_batch: list[Any] = [some.batch for some in (train, validation)]
+    if cell.freeze == BACKBONE_LAYERS:
+        # Nothing in the base changes during training, so only the head is fitted.
         model = head
-        features = backbone.image_model(base, size, cell.value_range)
-        load_batch: list[Any] = [
-            predict(features, some).__getitem__ for some in (train, validation)
+        load_batch = [
+            _by_batch(backbone.image_model(base, size, cell.value_range), train)
+            if cell.frozen_batch_norm == "training"
+            else predict(features, train).__getitem__,
+            predict(features, validation).__getitem__,
         ]
-    else:
-        if cell.frozen_batch_norm == "training":
-            base = backbone.with_batch_statistics(base)
-        model = backbone.image_model(base, size, cell.value_range, head)
-        load_batch = [some.batch for some in (train, validation)]
     history = fit(
         model,
         Batches(load_batch[0], train.labels, settings.batch_size, config.seed),
@@ -213,6 +218,13 @@ def _fit_cell(
     return CellResult(
         cell, history, statistics_shift(base, inputs, settings.batch_size), checkpoint
     )
+
+
+def _by_batch(features: keras.Model, images: Images) -> Callable[[NDArray[np.int64]], Any]:
+    """Return a function from positions to features (n, 2048) by the statistics of that batch."""
+    seen = tf.function(lambda some: features(some, training=True), autograph=False)
+    traced = seen.get_concrete_function(tf.TensorSpec((None, *features.input_shape[1:]), tf.uint8))
+    return lambda which: traced(tf.constant(images.batch(which))).numpy()
 
 
 def _checkpoint(root: Path, config: DiagnoseConfig, images: Images, cell: Cell) -> Checkpoint:

@@ -13,7 +13,7 @@ MEANS = {2: 103.939, 1: 116.779, 0: 123.68}
 """ImageNet's mean colour in 0..255, by channel of an RGB image, in the order of BGR."""
 
 
-class BatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(faster.BatchNormalization):
     """Batch normalisation that uses the statistics of the batch in training, even when frozen.
 
     Keras 2.1.3 to 2.3.1 behaved this way (keras issue 9965): a frozen layer normalised with the
@@ -28,22 +28,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
         training: bool | None = None,
         mask: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
-        """Normalise `inputs`, of any shape, over every axis except the channel axis."""
-        if not training or self.trainable:
-            return super().call(inputs, training=training, mask=mask)
-        axis = self.axis % len(inputs.shape)
-        reduced = [i for i in range(len(inputs.shape)) if i != axis]
-        exact = ops.cast(inputs, "float32")  # as in Keras: the moments overflow in half precision
-        mean, variance = ops.moments(exact, axes=reduced)
-        outputs = ops.batch_normalization(
-            exact, mean, variance, axis, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
-        )
-        return ops.cast(outputs, self.compute_dtype)
+        """Normalise `inputs`, of any shape, over every axis except the last."""
+        if training and not self.trainable:
+            return self.by_batch(inputs)[0]
+        return super().call(inputs, training=training, mask=mask)
 
 
 def for_training(network: keras.Model) -> keras.Model:
-    """Return a copy of `network` that has the same weights and the faster convolutions."""
-    return _copy(network, {keras.layers.Conv2D: faster.Conv2D})
+    """Return a copy of `network` that has the same weights and the faster layers."""
+    return _copy(
+        network,
+        {
+            keras.layers.Conv2D: faster.Conv2D,
+            keras.layers.BatchNormalization: faster.BatchNormalization,
+        },
+    )
 
 
 def _copy(network: keras.Model, kinds: Mapping[type, type[keras.layers.Layer]]) -> keras.Model:
@@ -117,7 +116,8 @@ def with_batch_statistics(backbone: keras.Model) -> keras.Model:
 
     The copy has the same weights and the same frozen layers as `backbone`.
     """
-    copy = _copy(backbone, {keras.layers.BatchNormalization: BatchNormalization})
+    kinds = (keras.layers.BatchNormalization, faster.BatchNormalization)
+    copy = _copy(backbone, dict.fromkeys(kinds, BatchNormalization))
     for layer, original in zip(copy.layers, backbone.layers, strict=True):
         layer.trainable = original.trainable
     return copy

@@ -1,16 +1,15 @@
 """Drop-in replacements for classes of Keras', which exist only for speed on a CPU.
 
-Each has the name of the class that it replaces and computes the same, to rounding. This is what an
-epoch gains by each (`python -m benchmarks.faster`, on 2 cores of an AMD EPYC of the Zen 3 kind):
-
-- `Conv2D`: 1.86x, train-full
-- `Adam`: 1.17x, train-full
-- `Dropout`: 1.13x, train-frozen
-
-A class that gains less than 1.1x goes. A one-pass L2 penalty gained 1.04x, and went.
+Each has the name of the class that it replaces and computes the same, to rounding. What an epoch
+gains by each is in benchmarks/faster.md (`python -m benchmarks.faster`). A class that gains less
+than 1.1x goes, unless it has another merit: `Conv2D` and `BatchNormalization` leave out what rounds
+differently on AMD's and on Intel's processors.
 """
 
+import math
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,6 +21,9 @@ TINY_MAP = 2
 """Largest side of a map on which a 3x3 convolution is faster as one matrix product.
 
 With images of 32 px, the maps of conv4 and conv5 are that small."""
+MANY_ROWS = 16
+"""Pixels of a map from which its rows are many beside the matrix, so that `_matmul` costs nothing.
+"""
 
 
 class Conv2D(keras.layers.Conv2D):
@@ -74,7 +76,8 @@ class Conv2D(keras.layers.Conv2D):
             (n, *map_shape, filters), with the bias added if the layer has one.
 
         """
-        outputs = ops.matmul(ops.reshape(inputs, (-1, values)), matrix)
+        multiply = _matmul if math.prod(map_shape) >= MANY_ROWS else ops.matmul
+        outputs = multiply(ops.reshape(inputs, (-1, values)), matrix)
         outputs = ops.reshape(outputs, (-1, *map_shape, self.filters))
         return outputs + self.bias if self.use_bias else outputs
 
@@ -95,6 +98,22 @@ class Conv2D(keras.layers.Conv2D):
         return ops.reshape(blocks, (pixels * channels, pixels * self.filters))
 
 
+@tf.custom_gradient
+def _matmul(rows: tf.Tensor, matrix: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+    """Multiply `rows` (n, k) by `matrix` (k, m), with the same gradient on every processor.
+
+    TensorFlow would let oneDNN read the matrix transposed in the gradient. With many rows of 64
+    values, as in conv2, the last digits of that product hang on the size of the caches.
+    """
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # The check of the shape keeps TensorFlow from merging the transposition and the product.
+        transposed = tf.ensure_shape(tf.transpose(matrix), matrix.shape[::-1])
+        return tf.matmul(upstream, transposed), tf.matmul(rows, upstream, transpose_a=True)
+
+    return tf.matmul(rows, matrix), gradient
+
+
 @lru_cache
 def _taps(height: int, width: int) -> NDArray[np.float32]:
     """Return which of the 9 taps of a 3x3 kernel connects each pair of pixels, one-hot.
@@ -109,6 +128,53 @@ def _taps(height: int, width: int) -> NDArray[np.float32]:
     column = columns[:, np.newaxis] - columns + 1
     taps = np.where((abs(row - 1) <= 1) & (abs(column - 1) <= 1), 3 * row + column, -1)
     return (taps.reshape(-1, 1) == np.arange(9)).astype(np.float32)
+
+
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation in one operation of TensorFlow's where it uses the batch's statistics.
+
+    Keras' own takes a dozen, and each passes over the maps. It also calls TensorFlow's `rsqrt`,
+    whose last digits are AMD's or Intel's own, whatever instructions a processor is held to; roots
+    and quotients have the same bits everywhere. The channels come last, and masks, renorm and
+    layers without beta or gamma are not supported.
+    """
+
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Normalise `inputs`, of any shape, over every axis except the last."""
+        if training and self.trainable:
+            outputs, mean, variance = self.by_batch(inputs)
+            for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + new * (1 - self.momentum))
+            return outputs
+        variance = self.moving_variance + self.epsilon
+        # TensorFlow would turn `gamma / sqrt(variance)` into a product with `rsqrt`.
+        scale = self.gamma * ops.sqrt(variance) / variance
+        outputs = ops.cast(inputs, "float32") * scale + (self.beta - self.moving_mean * scale)
+        return ops.cast(outputs, self.compute_dtype)
+
+    def by_batch(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Normalise `inputs` (.., channels) by their own statistics.
+
+        Returns:
+            The outputs, and the inputs' mean and variance, each (channels,) float32.
+
+        """
+        none = tf.constant([], tf.float32)
+        rows = tf.reshape(inputs, (-1, 1, 1, inputs.shape[-1]))
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=rows,
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=none,
+            variance=none,
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        # TensorFlow returns the unbiased variance, and Keras keeps the biased one.
+        count = tf.cast(tf.shape(rows)[0], tf.float32)
+        return tf.reshape(outputs, tf.shape(inputs)), mean, variance * ((count - 1) / count)
 
 
 DRAWS = 1 << 16
@@ -143,23 +209,32 @@ class Adam(keras.optimizers.Adam):
     memory. TensorFlow's kernel computes the same, to rounding. AMSGrad is not supported.
     """
 
+    def apply(
+        self,
+        grads: Sequence[tf.Tensor],
+        trainable_variables: Sequence[keras.Variable] | None = None,
+    ) -> None:
+        """Take a step; the powers are computed once here, and not once for each variable."""
+        step = ops.cast(self.iterations + 1, "float32")  # Keras counts from 0, Adam from 1
+        self._beta_1_power = ops.power(self.beta_1, step)
+        self._beta_2_power = ops.power(self.beta_2, step)
+        super().apply(grads, trainable_variables)
+
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: keras.KerasTensor
     ) -> None:
         """Update `variable` in place by its `gradient`, which has the same shape."""
         kind = variable.dtype
-        beta_1, beta_2 = (ops.cast(beta, kind) for beta in (self.beta_1, self.beta_2))
-        step = ops.cast(self.iterations + 1, kind)  # Keras counts from 0, Adam's formulas from 1
         index = self._get_variable_index(variable)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
-            beta1_power=ops.power(beta_1, step),
-            beta2_power=ops.power(beta_2, step),
+            beta1_power=ops.cast(self._beta_1_power, kind),
+            beta2_power=ops.cast(self._beta_2_power, kind),
             lr=ops.cast(learning_rate, kind),
-            beta1=beta_1,
-            beta2=beta_2,
+            beta1=ops.cast(self.beta_1, kind),
+            beta2=ops.cast(self.beta_2, kind),
             epsilon=ops.cast(self.epsilon, kind),
             grad=gradient,
         )

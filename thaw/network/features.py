@@ -18,7 +18,13 @@ from thaw.support.hdf5 import DAMAGED_HDF5
 from thaw.support.places import FOLDER, check_input, check_output
 
 
-def write_features(path: Path, model: keras.Model, splits: dict[str, Images], engine: str) -> None:
+def write_features(
+    path: Path,
+    model: keras.Model,
+    splits: dict[str, Images],
+    engine: str,
+    precision: str = "float32",
+) -> None:
     """Write the features of every split to one HDF5 file, completely or not at all.
 
     Each split becomes a group with `features` (n, 2048) float32 and `labels` (n,) int64.
@@ -28,16 +34,18 @@ def write_features(path: Path, model: keras.Model, splits: dict[str, Images], en
         model: from images (n, size, size, 3) uint8 to features (n, 2048).
         splits: the images of each split.
         engine: keras or openvino, as in params.yaml.
+        precision: what the engine computes in, float32 or bfloat16.
 
     Raises:
         OSError: there is not enough space on disk.
-        ThawError: features are not finite, or the same for every image.
+        ThawError: features are not finite, or the same for every image, or the processor cannot
+            compute in `precision`.
 
     """
     check_output(path.parent, FOLDER)  # the folder, because DVC tracks all of it
     width = model.output_shape[-1]
     require_space(path.parent, sum(len(images) for images in splits.values()) * width * 4)
-    network = inference.ready(model, engine)
+    network = inference.ready(model, engine, precision)
     with atomic_file(path) as scratch, h5py.File(scratch, "w") as file:
         # The smallest split comes first, so that useless features are noticed early.
         for name, images in sorted(splits.items(), key=lambda item: len(item[1])):

@@ -1,9 +1,10 @@
 """Inference engines: Keras itself, or OpenVINO, which is faster on a CPU.
 
-`engine` in params.yaml decides, so every machine uses the same engine and none is chosen
-automatically. Both compute in float32. The measurements are in benchmarks/README.md.
+`engine` and `engine_precision` in params.yaml decide, so every machine uses the same engine and
+precision, and none is chosen automatically. The measurements are in benchmarks/README.md.
 """
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from thaw.data.image_store import Images
+from thaw.support.errors import ThawError
 from thaw.support.files import require_space
 
 Arrays = tuple[NDArray[np.float32], ...]
@@ -44,7 +46,7 @@ def batch_size(size: int, engine: str) -> int:
     return max(SMALLEST_BATCH[engine], PIXELS_IN_A_BATCH[engine] // size**2)
 
 
-def ready(model: keras.Model, engine: str) -> Network:
+def ready(model: keras.Model, engine: str, precision: str = "float32") -> Network:
     """Make a model ready to predict.
 
     Do not change the model's weights afterwards: OpenVINO keeps a copy, and Keras does not.
@@ -52,13 +54,17 @@ def ready(model: keras.Model, engine: str) -> Network:
     Args:
         model: from images (n, size, size, 3) uint8 to one or more outputs.
         engine: keras or openvino.
+        precision: float32 or bfloat16. The outputs are float32 either way.
+
+    Raises:
+        ThawError: OpenVINO cannot compute in bfloat16 on this processor.
 
     """
     most = batch_size(model.input_shape[1], engine)
     if engine == "keras":
-        return Network(most, _keras(model))
+        return Network(most, _keras(_in_bfloat16(model) if precision == "bfloat16" else model))
     streams = _threads() or 1  # TensorFlow returns 0 where no number was set
-    return Network(streams * most, openvino(model, most, streams))
+    return Network(streams * most, openvino(model, most, streams, precision))
 
 
 def _threads() -> int:
@@ -69,15 +75,48 @@ def _keras(model: keras.Model) -> Callable[[NDArray[np.uint8]], Arrays]:
     """Trace a model once, for any number of images.
 
     `predict_on_batch` traces anew for a last batch of another size, and TensorFlow then warns of
-    it after a few models. The bytes are the same.
+    it after a few models. The two may differ in the last digit.
     """
     images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
     traced = tf.function(lambda some: model(some, training=False), autograph=False)
     run = traced.get_concrete_function(images)
-    return lambda some: tuple(x.numpy() for x in keras.tree.flatten(run(tf.constant(some))))
+    return lambda some: tuple(
+        tf.cast(x, tf.float32).numpy() for x in keras.tree.flatten(run(tf.constant(some)))
+    )
 
 
-def openvino(model: keras.Model, most: int, streams: int) -> Callable[[NDArray[np.uint8]], Arrays]:
+def _in_bfloat16(model: keras.Model) -> keras.Model:
+    """Return a copy whose layers compute in bfloat16; say so if the processor is slow at that."""
+    if not (tf.config.list_physical_devices("GPU") or "BF16" in _processor_precisions()):
+        print(
+            "warning: this processor has no instructions for bfloat16, so Keras computes in it "
+            "slowly. -S engine_precision=float32 is faster here.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def replace(layer: keras.Operation) -> keras.Operation:
+        # The input is uint8, and what preprocesses it, before any layer, is float32.
+        if isinstance(layer, keras.layers.InputLayer) or not isinstance(layer, keras.Layer):
+            return layer
+        return type(layer).from_config(layer.get_config() | {"dtype": "mixed_bfloat16"})
+
+    copy = keras.models.clone_model(model, clone_function=replace, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _processor_precisions() -> list[str]:
+    """Return the precisions that the processor has instructions for, as OpenVINO names them."""
+    from openvino import Core
+
+    precisions: list[str] = Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return precisions
+
+
+def openvino(
+    model: keras.Model, most: int, streams: int, precision: str = "float32"
+) -> Callable[[NDArray[np.uint8]], Arrays]:
     """Compile a model with OpenVINO, for `streams` batches at a time of `most` images each.
 
     One stream per thread is faster than all threads on one batch, where they wait for each other
@@ -88,10 +127,21 @@ def openvino(model: keras.Model, most: int, streams: int) -> Callable[[NDArray[n
         A function from up to `streams * most` images (n, size, size, 3) uint8 to the model's
         outputs, each (n, ..) float32.
 
+    Raises:
+        ThawError: `precision` is bfloat16 and the processor has no instructions for it. OpenVINO
+            would compute in float32, and params.yaml would not tell.
+
     """
     from openvino import Core  # the import takes a fifth of a second, so only users pay for it
 
     core = Core()
+    if precision == "bfloat16" and "BF16" not in _processor_precisions():
+        raise ThawError(
+            "engine_precision bfloat16 needs a processor with instructions for it (AMX or AVX-512 "
+            "BF16), and instruction_set native: otherwise OpenVINO computes in float32. Allowed "
+            "here: -S engine_precision=float32, or -S engine=keras, which is slow. Received: "
+            f"engine_precision {precision}, engine openvino, on a processor without it"
+        )
     with tempfile.TemporaryDirectory() as name:
         # On a full disk TensorFlow raises no OSError, and its error names a file that is gone.
         require_space(Path(name), 4 * model.count_params())
@@ -103,7 +153,8 @@ def openvino(model: keras.Model, most: int, streams: int) -> Callable[[NDArray[n
             network,
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 on CPUs that have it
+                # By default it is bfloat16 on processors that have it.
+                "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
                 "INFERENCE_NUM_THREADS": _threads(),
                 "NUM_STREAMS": streams,
             },

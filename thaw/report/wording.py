@@ -49,12 +49,8 @@ def how_much(studies: Studies) -> str:
 
 def of_curve(studies: Studies) -> str:
     """Return what the thaw curve, whose runs all saw the same images, says about that."""
-    alone, everything, best, least = (
-        studies.curve[0],
-        studies.curve[-1],
-        studies.best,
-        studies.least,
-    )
+    alone, everything = studies.curve[0], studies.curve[-1]
+    best, least = studies.best, studies.least
     said = (
         f"Of {len(studies.curve)} depths, each trained in the same way on the same "
         f"{best.train_images:,} images with one seed, this one is the best on the validation "

@@ -58,6 +58,8 @@ DECIDED = {
 }
 USERS_KERAS_HOME = "THAW_KERAS_HOME"
 """Variable that keeps the user's KERAS_HOME, so that child processes find it too."""
+X86 = ("x86_64", "AMD64")
+"""What Python calls processors of that family."""
 HASWELL = {"OPENBLAS_CORETYPE": "Haswell"}
 """Makes OpenBLAS use the same kernels on every x86 processor; by default it picks its own."""
 
@@ -75,7 +77,7 @@ def settle(variables: MutableMapping[str, str] = os.environ) -> None:
         if name not in NEEDED:
             del variables[name]
     variables.update(DECIDED)
-    if platform.machine() in ("x86_64", "AMD64"):
+    if platform.machine() in X86:
         variables.update(HASWELL)
     # Level 3 also hides the start-up messages about missing GPUs. Python errors remain visible.
     variables.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -25,7 +25,7 @@ REPORT = Path("report")
 STUDY = Path("tools/study")
 PARAMS = Path("params.yaml")
 LOCK = Path("requirements.lock")
-LIVE = Path("live")
+LIVE = Path("data/live")
 """The curves of a training while it runs; git ignores what is in it, and no stage reads it."""
 PRIVATE = Path(".thaw")
 """Checkpoints of unfinished runs, timings and locks; git and DVC ignore it."""

@@ -68,7 +68,7 @@ def plan_cache(
         return CachePlan(False, "frozen layers train on batch statistics: their output changes")
     if training.augment.some:
         return CachePlan(False, "images are augmented: the frozen layers' output changes")
-    # The cache is filled by an inference engine, and those compute in float32.
+    # The cache is filled by an inference engine, which has a precision of its own.
     if backbone.compute_dtype != "float32":
         return CachePlan(False, f"frozen layers compute in {backbone.compute_dtype}")
     # The exact conditions come first; gain and size only matter after them.
@@ -96,6 +96,7 @@ def cached(
     value_range: str,
     splits: Mapping[str, Images],
     engine: str,
+    precision: str = "float32",
 ) -> dict[str, LoadBatch]:
     """Compute the outputs of `prefix` for all images, and keep them on disk.
 
@@ -106,16 +107,18 @@ def cached(
         value_range: 0-255 or 0-1.
         splits: the images of each split.
         engine: keras or openvino.
+        precision: what the engine computes in, float32 or bfloat16.
 
     Returns:
         A reader of the outputs for each split. The files are gone as soon as no reader uses them.
 
     Raises:
         OSError: there is not enough space on disk.
+        ThawError: the processor cannot compute in `precision`.
 
     """
     model = image_model(prefix, size, value_range)
-    network = ready(model, engine)
+    network = ready(model, engine, precision)
     shapes = [tuple(output.shape[1:]) for output in model.outputs]
     count = sum(len(images) for images in splits.values())
     folder = root / paths.PRIVATE

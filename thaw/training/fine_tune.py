@@ -157,7 +157,13 @@ def _cached(
     # The test split is predicted once, by the whole model, so it needs no cache.
     fitted = {split: images[split] for split in ("train", "validation")}
     load_batch = activation_cache.cached(
-        root, prefix, config.image_size, config.value_range, fitted, config.thawing.engine
+        root,
+        prefix,
+        config.image_size,
+        config.value_range,
+        fitted,
+        config.thawing.engine,
+        config.thawing.engine_precision,
     )
     return trained, load_batch
 

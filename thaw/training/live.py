@@ -1,8 +1,8 @@
 """The curves of a training while it runs, for `dvc plots show`, `dvc exp show` and editors.
 
-They lie in live/, which git ignores. No stage reads them and no result depends on them: if they
-cannot be written, the training goes on without them. live/plots and live/metrics are folders that
-git has and DVC finds empty, because DVC warns of a file that dvc.yaml names and a commit lacks.
+They lie in data/live, which git ignores. No stage reads them and no result depends on them: if they
+cannot be written, the training goes on without them. Its folders plots and metrics are in git, and
+DVC finds them empty, because DVC warns of a file that dvc.yaml names and a commit lacks.
 """
 
 import sys
@@ -46,7 +46,7 @@ class _Live(dvclive.Live):
 
 
 class LiveCurves(keras.callbacks.Callback):
-    """Writes the loss and accuracy of each epoch to live/.
+    """Writes the loss and accuracy of each epoch to data/live.
 
     If there are several seeds, a training replaces the curves of the seed before it.
 
