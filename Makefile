@@ -22,6 +22,7 @@
 # make audit            look for known vulnerabilities in requirements.lock; needs the network
 # make lock             rewrite requirements.lock, requirements-demo.lock and versions.yaml from pyproject.toml
 # make pretrain         make the bundled weights again, which takes hours; a stopped run continues
+# make pretrain-library  pack what a machine with a GPU and no network needs: pretrain/GPU.md
 # make test-pretrain    run the tests of pretrain/
 PYTHON ?= python3
 VENV := .venv
@@ -37,7 +38,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help repro test test-slow test-long test-demo lint lock setup demo export-setup bench bench-quick
 .PHONY: bench-engines bench-memory
-.PHONY: bench-faster bench-overhead bench-scaling study curve reliability audit notebook browser pr-comment pretrain test-pretrain
+.PHONY: bench-faster bench-overhead bench-scaling study curve reliability audit notebook browser pr-comment pretrain pretrain-library test-pretrain
 .DELETE_ON_ERROR:
 
 # The first target, so that `make` alone only lists the others.
@@ -156,6 +157,10 @@ pr-comment: $(STAMP)
 pretrain: setup $(PRETRAIN_STAMP)
 	$(BIN)/dvc repro preprocess
 	cd pretrain && PATH="$(PRETRAIN_BIN):$$PATH" dvc repro
+
+pretrain-library: $(PRETRAIN_STAMP)
+	cd pretrain && PATH="$(PRETRAIN_BIN):$$PATH" dvc repro collect
+	PATH="$(PRETRAIN_BIN):$$PATH" python -m pretrain.lease.library
 
 test-pretrain: $(PRETRAIN_STAMP)
 	PATH="$(PRETRAIN_BIN):$$PATH" python -m pytest pretrain/tests

@@ -15,7 +15,7 @@ ends with the same weights.
 import csv
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 from tqdm import tqdm
 
 from pretrain.bank import Bank
 from pretrain.layers import save_layers
+from pretrain.learner import Learner, agreement, losses, new_learner, set_rate
 from pretrain.settings import FOLDER, HERE, LARGE, SMALL, Distil, Settings, load_settings
 from pretrain.student import ResNet50, keras_layers, preprocess
 from thaw.support.errors import ThawError
@@ -43,23 +43,12 @@ SNAPSHOT_STEPS = 3000
 """Steps between two sets of weights that are kept, for figures against compute."""
 
 
-@dataclass
-class Learner:
-    """All that a checkpoint holds."""
-
-    network: ResNet50
-    to_teacher: torch.nn.Linear
-    """Maps the student's features to the teacher's."""
-    optimizer: torch.optim.Optimizer
-    step: int
-    log: list[dict[str, float]]
-
-
 def main() -> str:
     """Train from the last checkpoint on."""
     settings = load_settings()
     torch.set_num_threads(settings.threads)
-    torch.use_deterministic_algorithms(True)
+    # The GPU's kernels add in any order; asked for the same bits it would refuse some.
+    torch.use_deterministic_algorithms(settings.distil.device == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # a guard that costs time
     bank = Bank(FOLDER / "bank", "train", settings.bank.scenes)
     held_out = Bank(FOLDER / "bank", "held_out", settings.bank.held_out_scenes)
@@ -78,21 +67,10 @@ def main() -> str:
 
 
 def _new_learner(settings: Settings) -> Learner:
-    torch.manual_seed(settings.seed)
-    network = ResNet50()
-    to_teacher = torch.nn.Linear(2048, FEATURES)
-    parameters = [*network.parameters(), *to_teacher.parameters()]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1]},
-        {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(
-        groups,
-        lr=settings.distil.learning_rate,
-        weight_decay=settings.distil.weight_decay,
-        fused=True,
+    distil = settings.distil
+    return new_learner(
+        settings.seed, FEATURES, distil.learning_rate, distil.weight_decay, distil.device
     )
-    return Learner(network, to_teacher, optimizer, 0, [])
 
 
 def learning_rate(step: int, distil: Distil) -> float:
@@ -119,11 +97,13 @@ def _batch(step: int, bank: Bank, scale: "_Scale", settings: Settings) -> _Batch
     images = bank.images[rows]
     mirrored = random.random(size) < 0.5
     images[mirrored] = images[mirrored, :, ::-1]
-    side = LARGE if large else SMALL
+    side, device = LARGE if large else SMALL, settings.distil.device
     return _Batch(
-        preprocess(images, side).contiguous(memory_format=torch.channels_last),
-        scale(bank.features[side][rows]),
-        torch.from_numpy(bank.logits[side][rows].astype(np.float32)),
+        preprocess(torch.from_numpy(images).to(device), side).contiguous(
+            memory_format=torch.channels_last
+        ),
+        scale(bank.features[side][rows]).to(device),
+        torch.from_numpy(bank.logits[side][rows].astype(np.float32)).to(device),
         side,
     )
 
@@ -139,23 +119,6 @@ class _Scale:
         return torch.from_numpy((features.astype(np.float32) - self.mean) / self.deviation)
 
 
-def losses(
-    learner: Learner, images: Tensor, features: Tensor, logits: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return mean squared error of standardised features, and KL(teacher, student) in nats."""
-    with torch.autocast("cpu", torch.bfloat16):
-        own, own_logits = learner.network(images)
-        mapped = learner.to_teacher(own)
-    feature_loss = functional.mse_loss(mapped.float(), features)
-    divergence = functional.kl_div(
-        functional.log_softmax(own_logits.float(), 1),
-        functional.log_softmax(logits, 1),
-        reduction="batchmean",
-        log_target=True,
-    )
-    return feature_loss, divergence
-
-
 def _train(
     learner: Learner, bank: Bank, held_out: Bank, settings: Settings, checkpoints: "Checkpoints"
 ) -> None:
@@ -166,9 +129,10 @@ def _train(
         batch = _batch(learner.step, bank, scale, settings)
         if learner.step >= distil.steps - distil.decay_steps:
             learner.network.use_stored_statistics()
-        for group in learner.optimizer.param_groups:
-            group["lr"] = learning_rate(learner.step, distil)
-        feature_loss, divergence = losses(learner, batch.images, batch.features, batch.logits)
+        set_rate(learner.optimizer, learning_rate(learner.step, distil))
+        feature_loss, divergence = losses(
+            learner.network, learner.to_teacher, batch.images, batch.features, batch.logits
+        )
         loss = distil.feature_weight * feature_loss + divergence
         learner.optimizer.zero_grad()
         loss.backward()
@@ -183,30 +147,26 @@ def _train(
                     "loss": loss.item(),
                     "feature_loss": feature_loss.item(),
                     "divergence": divergence.item(),
-                    "agreement_32": agreement(learner.network, held_out, SMALL),
-                    "agreement_64": agreement(learner.network, held_out, LARGE),
+                    "agreement_32": _agreement(learner.network, held_out, SMALL, distil.device),
+                    "agreement_64": _agreement(learner.network, held_out, LARGE, distil.device),
                 }
             )
             print(learner.log[-1], flush=True)
             checkpoints.save(learner)
 
 
-@torch.inference_mode()
-def agreement(network: ResNet50, bank: Bank, side: int) -> float:
-    """Return the fraction of held-out scenes whose likeliest class is the teacher's.
+def _agreement(network: ResNet50, bank: Bank, side: int, device: str) -> float:
+    """Return the agreement on the first `EVALUATED` scenes.
 
-    Batch normalisation is left as training has it: before the decay its running statistics, of
-    two sizes at once, fit neither.
+    Before the decay the running statistics, of two sizes at once, fit neither.
     """
-    same = 0
-    network.hold_statistics(True)
-    for start in range(0, EVALUATED, 250):
-        rows = slice(start, start + 250)
-        with torch.autocast("cpu", torch.bfloat16):
-            _, logits = network(preprocess(bank.images[rows], side))
-        same += int((logits.argmax(1).numpy() == bank.logits[side][rows].argmax(1)).sum())
-    network.hold_statistics(False)
-    return same / EVALUATED
+    classes = bank.logits[side][:EVALUATED].argmax(1)
+    return agreement(
+        network,
+        torch.from_numpy(bank.images[:EVALUATED]).to(device),
+        torch.from_numpy(classes).to(device),
+        side,
+    )
 
 
 class Checkpoints:
@@ -218,9 +178,10 @@ class Checkpoints:
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._distil = settings.distil
         length = {"steps", "decay_steps", "checkpoint_steps"}
-        files = ("student.py", "distil.py", "bank.py")
+        distil = {k: v for k, v in asdict(settings.distil).items() if k not in length}
+        files = ("student.py", "learner.py", "distil.py", "bank.py")
         content = [
-            settings.model_dump(exclude={"distil": length}),
+            [settings.seed, settings.threads, asdict(settings.bank), distil],
             [sha256(HERE / name) for name in files],
             (FOLDER / "bank/recipe.txt").read_text(),
         ]
@@ -269,7 +230,7 @@ class Checkpoints:
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
-            state: dict[str, Any] = torch.load(path)
+            state: dict[str, Any] = torch.load(path, map_location=self._distil.device)
         except (RuntimeError, EOFError, UnpicklingError) as error:
             raise ThawError(
                 f"the checkpoint {path} is damaged: {error}. Delete it and run again: the "

@@ -43,6 +43,11 @@ def group_of(kind: str, name: str) -> str:
     return f"{kind} {re.split(r'[_-](?:[dl]|[0-9]+x[0-9]+)$', path.stem)[0]}"
 
 
+def has_skin_tone(name: str) -> bool:
+    """Tell an emoji of one of the five skin tones from the one that stands for all."""
+    return re.search(r"-1f3f[b-f]", PurePosixPath(name).stem) is not None
+
+
 def is_held_out(group: str, fraction: float) -> bool:
     """Decide by the group's name alone, so that a new package moves no other picture."""
     return int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) < fraction * 2**32

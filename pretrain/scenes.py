@@ -23,8 +23,16 @@ EMPTY_DEVIATION, EMPTY_TRIES = 16.0, 4
 """Standard deviation, of 255, below which a scene is taken for a bare wall and made anew."""
 
 
-def random_scene(random: Generator, library: Library, side: int) -> tuple[Image, str]:
-    """Return a scene and the kind of picture that is its subject."""
+def random_scene(
+    random: Generator, library: Library, side: int, plain_share: float = 0.0
+) -> tuple[Image, str]:
+    """Return a scene and the kind of picture that is its subject.
+
+    A `plain_share` of them show one thing as a catalogue does: whole, gray, on black.
+    """
+    if random.random() < plain_share:
+        scene, kind = _catalogued(random, library, side)
+        return _coarse(random, scene), kind
     scene, kind = _composed(random, library, side)
     if random.random() < CUTMIX:
         other, _ = _composed(random, library, side)
@@ -84,6 +92,37 @@ def _any_composed(random: Generator, library: Library, side: int) -> tuple[Image
     return _bytes(canvas), kind
 
 
+def _catalogued(random: Generator, library: Library, side: int) -> tuple[Image, str]:
+    """Return one whole object in shades of gray on black, upright or nearly.
+
+    Its shades keep their differences, or lose them in part, about a random level, as cloth's do.
+    """
+    kind = str(random.choice(("clipart", "emoji")))
+    pixels = _cropped(library.pixels(random.choice(library.by_kind[kind])))
+    longest = side * random.uniform(0.6, 0.95)
+    stretch = np.exp(random.uniform(-0.3, 0.0, 2))
+    height, width = pixels.shape[:2]
+    factor = longest / max(height, width)
+    size = tuple(
+        max(2, round(n * factor * s)) for n, s in zip((width, height), stretch, strict=True)
+    )
+    turn = _affine(random, side, turned=8.0, scale=1.0, shift=0.02, centre=size, sheared=0.05)
+    layer = _resized(premultiplied(pixels), size)
+    layer = cv2.warpAffine(layer, turn, (side, side), flags=cv2.INTER_LINEAR)
+    alpha = layer[..., 3].astype(np.float32) / 255
+    shades = cv2.cvtColor(layer[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32)
+    mean = shades.sum() / max(float(alpha.sum()), 1.0)
+    level, contrast = random.uniform(70, 240), random.uniform(0.2, 1.2)
+    shown = np.clip(level * alpha + contrast * (shades - mean * alpha), 0, 255)
+    return _bytes(shown)[..., None].repeat(3, axis=2), kind
+
+
+def _cropped(pixels: Image) -> Image:
+    """Cut off the transparent margin."""
+    left, top, width, height = cv2.boundingRect((pixels[..., 3] > 8).astype(np.uint8))
+    return pixels[top : top + height, left : left + width] if width and height else pixels
+
+
 def _background(random: Generator, library: Library, side: int) -> NDArray[np.float32]:
     kind = _choice(random, BACKGROUNDS)
     if kind == "photo":
@@ -133,14 +172,14 @@ def _pasted(
     size = tuple(
         max(2, round(n * factor * s)) for n, s in zip((width, height), stretch, strict=True)
     )
-    scaled = _resized(_premultiplied(pixels), size)
+    scaled = _resized(premultiplied(pixels), size)
     turned = 180.0 if random.random() < 0.15 else 20.0
     turn = _affine(random, side, turned, scale=1.0, shift=0.2, centre=size)
     layer = cv2.warpAffine(scaled, turn, (side, side), flags=cv2.INTER_LINEAR).astype(np.float32)
     return canvas * (1 - layer[..., 3:] / 255) + layer[..., :3]
 
 
-def _premultiplied(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def premultiplied(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Scale colours by alpha, so that resizing mixes in no colour of what is transparent."""
     result = pixels.copy()
     alpha = pixels[..., 3:].astype(np.uint16)
@@ -155,10 +194,11 @@ def _affine(
     scale: float,
     shift: float,
     centre: tuple[int, ...] | None = None,
+    sheared: float = 0.2,
 ) -> NDArray[np.float64]:
     """Return the (2, 3) matrix that turns, shears, mirrors and shifts a picture onto the canvas."""
     angle = np.deg2rad(random.uniform(-turned, turned))
-    shear = random.uniform(-0.2, 0.2)
+    shear = random.uniform(-sheared, sheared)
     mirror = random.choice((-1.0, 1.0))
     cos, sin = np.cos(angle), np.sin(angle)
     linear = scale * np.array([[cos, -sin], [sin, cos]]) @ np.array([[mirror, shear], [0, 1]])

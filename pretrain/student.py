@@ -106,12 +106,14 @@ class ResNet50(nn.Module):
                 layer.momentum = 0.0 if held else MOMENTUM
 
 
-def preprocess(images: NDArray[np.uint8], side: int) -> Tensor:
+def preprocess(images: NDArray[np.uint8] | Tensor, side: int) -> Tensor:
     """Return what ResNet50 takes of (n, height, width, 3) uint8 RGB, made smaller by averaging."""
-    pixels = torch.from_numpy(images).flip(-1).permute(0, 3, 1, 2).float()
+    pixels = torch.as_tensor(images).flip(-1).permute(0, 3, 1, 2).float()
     if side != images.shape[1]:
         pixels = functional.avg_pool2d(pixels, images.shape[1] // side)
-    return pixels - torch.tensor(BGR_MEANS).view(1, 3, 1, 1)
+    for channel, mean in enumerate(BGR_MEANS):
+        pixels[:, channel] -= mean  # numbers: a tensor of them would make the CPU wait for the GPU
+    return pixels
 
 
 def keras_layers(network: ResNet50) -> dict[str, list[NDArray[np.float32]]]:
@@ -124,5 +126,5 @@ def keras_layers(network: ResNet50) -> dict[str, list[NDArray[np.float32]]]:
             tensors = [layer.weight.t(), layer.bias]
         else:
             tensors = [layer.weight.permute(2, 3, 1, 0), layer.bias]
-        result[name] = [np.ascontiguousarray(tensor.detach().numpy()) for tensor in tensors]
+        result[name] = [np.ascontiguousarray(tensor.detach().cpu().numpy()) for tensor in tensors]
     return result

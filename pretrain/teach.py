@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from pretrain.pictures import Library
 from pretrain.scenes import Image, enlarged, random_scene, shrunk
-from pretrain.settings import FOLDER, HERE, LARGE, SHARD, SIDES, Settings, load_settings
+from pretrain.settings import FOLDER, HERE, LARGE, SHARD, SIDES, Bank, Settings, load_settings
 from pretrain.teacher import Teacher
 from thaw.support.files import atomic_file, sha256
 from thaw.support.stage import run
@@ -80,7 +81,11 @@ def _path(folder: Path, held_out: bool, number: int) -> Path:
 
 def _recipe(settings: Settings) -> str:
     """Return what a shard's content hangs on, but for the number of shards."""
-    bank = settings.bank.model_dump(exclude={"scenes", "held_out_scenes"})
+    bank = {
+        key: value
+        for key, value in asdict(settings.bank).items()
+        if key not in ("scenes", "held_out_scenes")
+    }
     code = [sha256(HERE / name) for name in ("scenes.py", "teacher.py", "pictures.py")]
     pictures = sha256(FOLDER / "pictures/pictures.csv")
     content = json.dumps([settings.seed, bank, code, pictures], sort_keys=True)
@@ -104,18 +109,21 @@ def _scenes(
         ahead = []
         for shard in [*shards, None, None]:
             if shard is not None:
-                job = pool.submit(_make, settings.seed, settings.bank.teacher_side, *shard)
+                job = pool.submit(_make, settings.seed, settings.bank, *shard)
                 ahead.append((shard, job))
             if len(ahead) > 2 or (shard is None and ahead):
                 done, job = ahead.pop(0)
                 yield done, job.result()
 
 
-def _make(seed: int, side: int, held_out: bool, number: int) -> tuple[Image, list[str]]:
+def _make(seed: int, bank: Bank, held_out: bool, number: int) -> tuple[Image, list[str]]:
     cv2.setNumThreads(1)
     random = np.random.default_rng([seed, held_out, number])
     library = Library(FOLDER / "pictures", held_out)
-    scenes, kinds = zip(*(random_scene(random, library, side) for _ in range(SHARD)), strict=True)
+    made = (
+        random_scene(random, library, bank.teacher_side, bank.plain_share) for _ in range(SHARD)
+    )
+    scenes, kinds = zip(*made, strict=True)
     return shrunk(np.stack(scenes), LARGE), list(kinds)
 
 

@@ -1,5 +1,6 @@
 """A stopped run goes on to the same weights; a prolonged one is the long one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def with_steps(base: Settings, **steps: int) -> Settings:
     few = {"batch_size": 4, "large_batch_size": 2, "checkpoint_steps": 1, "warmup_steps": 1}
-    changed = base.distil.model_copy(update=few | steps)
-    return base.model_copy(update={"distil": changed})
+    return replace(base, distil=replace(base.distil, **few | steps))
 
 
 def trained(some: Settings, stop_after: int | None = None) -> distil.Learner:
@@ -108,7 +108,7 @@ def test_a_damaged_checkpoint_is_named(small: Settings) -> None:
 
 def test_other_settings_start_over(small: Settings) -> None:
     trained(small)
-    other = small.model_copy(update={"seed": 1})
+    other = replace(small, seed=1)
     learner = distil._new_learner(other)
     Checkpoints(distil.FOLDER / "checkpoints", other).load(learner)
     assert learner.step == 0
@@ -120,9 +120,7 @@ def test_training_moves_the_loss(small: Settings) -> None:
 
 
 def test_the_rate_rises_stays_and_falls(small: Settings) -> None:
-    some = small.distil.model_copy(
-        update={"steps": 10, "warmup_steps": 2, "decay_steps": 4, "learning_rate": 1.0}
-    )
+    some = replace(small.distil, steps=10, warmup_steps=2, decay_steps=4, learning_rate=1.0)
     rates = [learning_rate(step, some) for step in range(10)]
     assert rates == [0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
 

@@ -109,3 +109,24 @@ def test_any_layout_that_opencv_reads_becomes_rgba(
     assert pixels.shape == (50, 60, 4)
     assert pixels.dtype == np.uint8
     assert (pixels[..., :3] == 200).all()
+
+
+def test_catalogue_scenes_show_one_whole_gray_object_on_black(tmp_path: Path) -> None:
+    pixels = np.zeros((80, 60, 4), np.uint8)
+    pixels[10:70, 20:50] = (40, 90, 200, 255)  # a block amid a transparent margin
+    pictures = [
+        (Picture("p", kind, kind, "CC0", False, 80, 60), pixels) for kind in ("clipart", "emoji")
+    ]
+    write_pictures(tmp_path / "pictures", pictures)
+    library = Library(tmp_path / "pictures", held_out=False)
+    random = np.random.default_rng(0)
+    scenes = np.stack([random_scene(random, library, 64, plain_share=1.0)[0] for _ in range(50)])
+    assert (scenes == scenes[..., :1]).all()
+    border = np.concatenate([scenes[:, 0], scenes[:, -1], scenes[:, :, 0], scenes[:, :, -1]], 1)
+    assert (border < 8).mean() > 0.97
+    levels = scenes[:, 32, 32, 0]
+    assert levels.min() >= 60
+    assert levels.std() > 20
+    shown = (scenes[..., 0] > 30).sum((1, 2)) / 64**2
+    assert shown.min() > 0.05
+    assert shown.max() < 0.8

@@ -1,0 +1,5 @@
+"""Distillation on a machine that is lent for minutes: GPU.md has the commands.
+
+Everything here but `library`, which packs, and `join`, which unpacks what came back, runs on NumPy,
+OpenCV, PyTorch and PyYAML alone.
+"""
