@@ -2,7 +2,8 @@
 
 import multiprocessing
 from collections import Counter
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,8 +20,9 @@ AHEAD = 4
 
 def pool(workers: int) -> ProcessPoolExecutor:
     """Return processes; make it before anything uses a GPU, which a forked process cannot."""
-    context = multiprocessing.get_context("fork")
-    made = ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,))
+    # Here, not in each process: that would wait for ever for this one's threads to end.
+    cv2.setNumThreads(1)
+    made = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"))
     made.submit(int).result()  # all are started by the first piece of work
     return made
 
@@ -67,18 +69,32 @@ class Makers:
     def take(self, wait: bool = False) -> tuple[int, Image] | None:
         """Return a side and scenes of it, or None where none are ready and it need not wait.
 
+        Where it need not wait, scenes that could not be made are only told of: the bank has others.
+
         Raises:
-            Exception: whatever making them raised.
+            Exception: whatever making those raised that it waits for.
 
         """
         for position, (side, job) in enumerate(self._jobs):
             if job.done() or wait:
                 del self._jobs[position]
-                images = job.result()
-                self._taken += len(images)
-                self._fill()
+                try:
+                    images = job.result()
+                    self._taken += len(images)
+                    self._fill()
+                except Exception as error:
+                    if wait:
+                        raise
+                    self._lose(error)
+                    return None
                 return side, images
         return None
+
+    def _lose(self, error: Exception) -> None:
+        """Go on without some scenes, or, where the processes are gone, without any new ones."""
+        print(f"scenes could not be made: {error!r}", flush=True)
+        with suppress(BrokenExecutor):
+            self._fill()
 
     def finished(self) -> int:
         """Return how many scenes are made, taken or not."""

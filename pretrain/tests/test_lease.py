@@ -1,6 +1,8 @@
 """Training against the clock: schedule, bank, engines, means of weights, and going back."""
 
 import itertools
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +23,7 @@ from pretrain.lease.reservoir import Batch, Reservoir, Scale
 from pretrain.lease.timing import Schedule, Stopwatch
 from pretrain.lease.training import Training
 from pretrain.pictures import write_pictures
-from pretrain.settings import Settings
+from pretrain.settings import HERE, Settings
 from pretrain.tests.tiny import tiny_pictures
 from thaw.support.errors import ThawError
 from thaw.support.tables import read_csv, read_json
@@ -261,6 +263,41 @@ def test_scenes_hang_on_their_seed_and_sides_keep_their_shares(
     assert {images.shape[1:] for _, images in taken} == {(32, 32, 3), (64, 64, 3)}
     again = make(tmp_path / "pictures", tiny.lease, taken[0][0], (0, 1), False, 4)
     np.testing.assert_array_equal(taken[0][1], again)
+
+
+def test_processes_start_where_opencv_has_threads() -> None:
+    code = """
+import cv2, numpy
+from pretrain.lease.makers import pool
+
+def threads(_):
+    return cv2.getNumThreads()
+
+cv2.setNumThreads(4)
+cv2.GaussianBlur(numpy.zeros((2000, 2000, 3), numpy.uint8), (9, 9), 0)
+with pool(2) as processes:
+    assert set(processes.map(threads, range(4))) == {1}
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=HERE.parent, check=True, timeout=60)
+
+
+def test_scenes_that_cannot_be_made_do_not_end_the_training(
+    tiny: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pool(2) as processes:
+        makers = Makers(processes, 2, tmp_path / "no pictures", tiny.lease, seed=0)
+        with pytest.raises(FileNotFoundError):
+            makers.take(wait=True)
+        while not (said := capsys.readouterr().out):
+            assert makers.take() is None
+        assert "scenes could not be made: FileNotFoundError" in said
+        for process in processes._processes.values():
+            process.kill()
+        deadline = time.monotonic() + 30
+        while makers._jobs and time.monotonic() < deadline:
+            assert makers.take() is None
+        assert not makers._jobs
+        assert "BrokenProcessPool" in capsys.readouterr().out
 
 
 @pytest.fixture
