@@ -35,7 +35,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
             },
             kinds=["photo"] * SCENES,
         )
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # threads that wait for each other take all of a busy CPU
     return with_steps(load_settings(), steps=4, decay_steps=2)
 
 
@@ -133,5 +133,5 @@ def test_a_bank_that_is_not_whole_is_named(tmp_path: Path) -> None:
 def test_bad_settings_are_named(tmp_path: Path) -> None:
     text = (settings.HERE / "params.yaml").read_text()
     (tmp_path / "params.yaml").write_text(text.replace("  teacher: 1", "  teacher: 7\n  more: 1"))
-    with pytest.raises(ThawError, match=r"(?s)bank.teacher: .*Received: 7.*bank.more"):
+    with pytest.raises(ThawError, match=r"(?s)bank.more: .*bank.teacher: .*Received: 7"):
         load_settings(tmp_path / "params.yaml")
