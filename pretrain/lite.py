@@ -83,7 +83,7 @@ class Lite(nn.Module):
             maps = narrowing(maps)
             if maps.shape == before.shape:
                 maps = maps + before
-        features = functional.relu6(self.head(maps)).mean((2, 3))
+        features = functional.relu6(self.head(maps)).mean((2, 3), dtype=torch.float32)
         return features, self.classifier(features)
 
 
@@ -95,6 +95,13 @@ class Teachers(nn.Module):
         self.networks = nn.ModuleList(networks)
         self.features = FEATURES * len(networks)
 
+    def compute_in(self, kind: torch.dtype) -> "Teachers":
+        """Let the convolutions compute in `kind`; the classifiers, which cost little, do not."""
+        self.to(kind, memory_format=torch.channels_last)
+        for network in self.networks:
+            network.classifier.float()
+        return self
+
     @torch.no_grad()
     def forward(self, images: Tensor, side: int) -> tuple[Tensor, Tensor]:
         """Return features and log probabilities, float16, of (n, height, width, 3) uint8 images.
@@ -104,7 +111,7 @@ class Teachers(nn.Module):
         pixels = images.permute(0, 3, 1, 2).float()
         if side != images.shape[1]:
             pixels = functional.interpolate(pixels, (side, side), mode="bilinear")
-        kind = next(self.parameters()).dtype
+        kind = self.networks[0].stem.weight.dtype
         pixels = ((pixels - 127) / 128).to(kind, memory_format=torch.channels_last)
         features, logits = zip(*(network(pixels) for network in self.networks), strict=True)
         probabilities = torch.stack([f.float().softmax(1) for f in logits]).mean(0)

@@ -118,12 +118,13 @@ def write_teachers(path: Path, teachers: dict[int, Arrays]) -> None:
 def load_teachers(path: Path, variants: Iterable[int], device: str) -> Teachers:
     """Return some of the carried networks as one teacher.
 
-    In bfloat16 on a GPU; in float32 on a CPU, which may be ten times slower at bfloat16.
+    In bfloat16 on a GPU, but for the classifier, whose answers it would round by a 256th; in
+    float32 on a CPU, which may be ten times slower at bfloat16.
     """
     with np.load(path) as file:
         networks = [Lite(variant, list(_arrays(file, variant))) for variant in variants]
     kind = torch.float32 if device == "cpu" else torch.bfloat16
-    return Teachers(networks).to(device, kind, memory_format=torch.channels_last).eval()
+    return Teachers(networks).to(device).compute_in(kind).eval()
 
 
 def _arrays(file: "np.lib.npyio.NpzFile", variant: int) -> Iterator[NDArray[np.float32]]:

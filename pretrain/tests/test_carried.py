@@ -58,6 +58,21 @@ def test_several_teachers_give_their_mean_probabilities() -> None:
     torch.testing.assert_close(both[1].float().exp(), mean, rtol=0.02, atol=1e-4)
 
 
+def test_teachers_in_bfloat16_answer_no_coarser_than_their_features() -> None:
+    network = Lite(0, random_lite0())
+    # Without what lies between: a CPU takes minutes for it in bfloat16.
+    network.stem, network.blocks = torch.nn.Conv2d(3, 320, 1), torch.nn.ModuleList()
+    teachers = Teachers([network])
+    images = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8)
+    exact = teachers(images, 8)
+    teachers.compute_in(torch.bfloat16)
+    assert network.head.weight.dtype == torch.bfloat16
+    for rounded, answer in zip(teachers(images, 8), exact, strict=True):
+        torch.testing.assert_close(rounded, answer, rtol=0.1, atol=0.1)
+        coarse = rounded.to(torch.bfloat16).to(rounded.dtype)
+        assert (rounded != coarse)[rounded != 0].float().mean() > 0.5
+
+
 def test_a_changed_or_missing_file_is_refused(carried_folder: Path) -> None:
     carried.verify(carried_folder)
     path = carried_folder / carried.PICTURES
