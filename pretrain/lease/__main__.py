@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from pretrain.lease import check, session
+from pretrain.lease import BEGUN, check, session
 from pretrain.lease.carried import CARRIED
 from pretrain.settings import HERE, load_settings
 from thaw.support.errors import ThawError
@@ -35,6 +35,7 @@ def main() -> str:
         asked.carried,
         asked.out,
         asked.seconds,
+        BEGUN,
     )
     figures = check.check(lent) if asked.check else session.train(lent)
     return json.dumps(figures)

@@ -27,20 +27,18 @@ CHUNKS = 40
 
 def check(lent: Lent) -> Figures:
     """Measure makers, teachers and student; write and return the figures; print what they mean."""
-    start = time.monotonic()
     with opened(lent) as classroom:
         figures: Figures = {
             "device": device_name(lent.device),
             "torch": torch.__version__,
-            "opening_seconds": round(time.monotonic() - start, 1),
+            "opening_seconds": round(lent.elapsed(), 1),
         }
         figures |= _makers(lent, classroom) | _teachers(lent, classroom)
         print(figures, flush=True)
         figures |= _learns(lent, classroom)
         for kind in dict.fromkeys((lent.engine, *ENGINES)):
-            left = lent.seconds - (time.monotonic() - start)
-            if left > 15:
-                figures |= _student(lent, classroom, kind, left / 2)
+            if lent.left() > 15:
+                figures |= _student(lent, classroom, kind, lent.left() / 2)
                 print(figures, flush=True)
     best = max(ENGINES, key=lambda kind: _expected(lent.settings.lease, figures, kind))
     views = _expected(lent.settings.lease, figures, best)

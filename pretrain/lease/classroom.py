@@ -39,7 +39,8 @@ class Classroom:
     def _examined(self, side: int) -> tuple[Tensor, Tensor]:
         """Return scenes of held-out pictures, and the classes that the teachers give them."""
         images = self.makers.held_out(side)
-        parts = [self.answer(images[i : i + 250], side) for i in range(0, len(images), 250)]
+        size = self._lease.chunk  # as all others: each new size must be prepared for
+        parts = [self.answer(images[i : i + size], side) for i in range(0, len(images), size)]
         seen, _, logits = (torch.cat(some) for some in zip(*parts, strict=True))
         return seen, logits.argmax(1)
 

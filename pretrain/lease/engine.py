@@ -37,7 +37,8 @@ class Engine:
             start = time.perf_counter()
             self._steps[side] = self._prepared(batch)
             self.prepared[side] = time.perf_counter() - start
-        return self._steps[side](batch)
+        with searching():
+            return self._steps[side](batch)
 
     def prepare_anew(self) -> None:
         """Forget recorded steps: batch normalisation has changed its ways."""
@@ -46,9 +47,9 @@ class Engine:
     def _prepared(self, batch: Batch) -> Step:
         if self.kind != "eager":
             try:
-                with time_limit(self._lease.engine_seconds):
+                with time_limit(self._lease.engine_seconds), searching():
                     return self._graph(batch) if self.kind == "graphs" else self._compiled(batch)
-            except (RuntimeError, AssertionError, OSError) as error:
+            except Exception as error:  # a compiler fails in many ways, none of which may cost all
                 said = (str(error).strip() or type(error).__name__).splitlines()[0]
                 print(f"engine {self.kind} fails, going on eagerly: {said}", flush=True)
                 self.kind = "eager"
@@ -98,6 +99,21 @@ class Engine:
             return losses_.clone()
 
         return replay
+
+
+@contextmanager
+def searching() -> Iterator[None]:
+    """Let cuDNN look for the fastest kernels for each shape that is new to it.
+
+    Only in a step, whose few shapes come thousands of times: the search takes a tenth of a second
+    or so for each, and the teachers have hundreds.
+    """
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -31,6 +31,15 @@ class Lent:
     carried: Path
     out: Path
     seconds: float
+    begun: float = field(default_factory=time.monotonic)
+
+    def elapsed(self) -> float:
+        """Return the seconds since the program began."""
+        return time.monotonic() - self.begun
+
+    def left(self) -> float:
+        """Return the seconds until the time is up."""
+        return self.seconds - self.elapsed()
 
     def workers(self) -> int:
         """Return how many processes make scenes."""
@@ -56,8 +65,6 @@ def opened(lent: Lent) -> Iterator[Classroom]:
             folder = Path(name) / "pictures"
             carried.unpack(lent.carried, folder, processes.map)
             makers = Makers(processes, workers, folder, settings.lease, settings.seed)
-            # Few shapes come, again and again: the fastest kernels for them are looked for once.
-            torch.backends.cudnn.benchmark = True
             teachers = carried.load_teachers(
                 lent.carried / carried.TEACHERS, settings.lease.teachers, lent.device
             )
@@ -77,22 +84,20 @@ def student(lent: Lent) -> Learner:
 
 def train(lent: Lent) -> dict[str, float]:
     """Train until the time is up but for the reserve; return agreements by side."""
-    start, lease = time.monotonic(), lent.settings.lease
+    lease = lent.settings.lease
     with opened(lent) as classroom:
         learner = student(lent)
         engine = Engine(learner, lease, lent.engine)
-        opening = time.monotonic() - start
-        schedule = Schedule(lease, max(1.0, lent.seconds - opening - lease.reserve_seconds))
-        training = Training(learner, classroom, engine, lease, lent.out)
+        opening = lent.elapsed()
+        schedule = Schedule(lease, max(1.0, lent.left() - lease.reserve_seconds))
+        about: dict[str, str | float] = {
+            "device": device_name(lent.device),
+            "opening_seconds": round(opening, 1),
+            "teachers": "+".join(f"Lite{variant}" for variant in lease.teachers),
+        }
+        training = Training(learner, classroom, engine, lease, lent.out, about)
         training.run(schedule)
-        return training.finish(
-            {
-                "device": device_name(lent.device),
-                "engine": engine.kind,
-                "opening_seconds": round(opening, 1),
-                "teachers": "+".join(f"Lite{variant}" for variant in lease.teachers),
-            }
-        )
+        return training.finish()
 
 
 def device_name(device: str) -> str:

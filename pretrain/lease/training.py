@@ -28,6 +28,7 @@ class _Best:
     """The best student so far, and what went with it."""
 
     score: float
+    agreed: dict[int, float]
     state: dict[str, Tensor]
     to_teacher: dict[str, Tensor]
 
@@ -36,17 +37,33 @@ class Training:
     """A student in a classroom."""
 
     def __init__(
-        self, learner: Learner, classroom: Classroom, engine: Engine, lease: Lease, out: Path
+        self,
+        learner: Learner,
+        classroom: Classroom,
+        engine: Engine,
+        lease: Lease,
+        out: Path,
+        about: dict[str, str | float],
     ) -> None:
+        """Make ready.
+
+        Args:
+            learner: learns.
+            classroom: what from.
+            engine: takes the steps.
+            lease: how.
+            out: where the student, the log and the metrics go.
+            about: what else the metrics say.
+
+        """
         self.learner, self.classroom, self.engine = learner, classroom, engine
         self.rows: list[Row] = []
-        self._lease, self._out = lease, out
+        self._lease, self._out, self._about = lease, out, about
         self._average = Average(learner.network, lease.average_decay)
         device = learner.to_teacher.weight.device
         self._shown = ResNet50().to(device).eval()
         self._losses, self._counted = torch.zeros(2, device=device), 0
-        self._factor, self._best = 1.0, _Best(-1.0, {}, {})
-        self._keep(-1.0, learner.network, written=False)
+        self._factor, self._best = 1.0, self._snapshot({}, learner.network)
 
     def run(self, schedule: Schedule) -> None:
         """Learn until the time is up, showing now and then what has been learnt."""
@@ -94,19 +111,25 @@ class Training:
             self._average.write(self._shown)
             self._measure(self._shown)
             agreements = self.classroom.agreement(self._shown)
-        score = sum(agreements.values()) / len(agreements)
-        if score > self._best.score:
-            self._keep(score, self._shown)
+        self._keep_if_best(agreements, self._shown)
         self._log(schedule, feature_loss, divergence, agreements)
+        self._write_metrics({})
 
-    def _keep(self, score: float, network: ResNet50, written: bool = True) -> None:
-        self._best = _Best(
-            score,
+    def _keep_if_best(self, agreed: dict[int, float], network: ResNet50) -> float:
+        """Write a student that is better than all before; return its mean agreement."""
+        new = self._snapshot(agreed, network)
+        if new.score > self._best.score:
+            self._best = new
+            parts.write(self._out, keras_layers(network), self.learner.step)
+        return new.score
+
+    def _snapshot(self, agreed: dict[int, float], network: ResNet50) -> _Best:
+        return _Best(
+            sum(agreed.values()) / len(agreed) if agreed else -1.0,
+            agreed,
             {name: value.clone() for name, value in network.state_dict().items()},
             {name: value.clone() for name, value in self.learner.to_teacher.state_dict().items()},
         )
-        if written:
-            parts.write(self._out, keras_layers(network), self.learner.step)
 
     def _go_back(self) -> None:
         """Go on from the best weights at a lower rate: the losses are no numbers any more."""
@@ -142,25 +165,29 @@ class Training:
         lines = [list(row.values()) for row in self.rows]
         write_csv(self._out / "log.csv", list(self.rows[0]), lines)
 
-    def finish(self, more: dict[str, str | float]) -> dict[str, float]:
+    def finish(self) -> dict[str, float]:
         """Write the best of what the last steps left, and the metrics; return agreements by side.
 
         Weights or their mean, with the statistics that they learnt with or with new ones.
         """
-        scores: dict[str, float] = {}
-        for name, network in self._candidates():
-            agreements = self.classroom.agreement(network)
-            scores[name] = sum(agreements.values()) / len(agreements)
-            if scores[name] > self._best.score:
-                self._keep(scores[name], network)
-        self._shown.load_state_dict(self._best.state)
-        agreed = {f"agreement_{s}": a for s, a in self.classroom.agreement(self._shown).items()}
-        last = {key: value for key, value in self.rows[-1].items() if "agreement" not in key}
-        write_json(
-            self._out / "metrics.json",
-            {**last, **agreed, **more, **{f"agreement_{n}": s for n, s in scores.items()}},
-        )
-        return agreed
+        scores = {
+            name: self._keep_if_best(self.classroom.agreement(network), network)
+            for name, network in self._candidates()
+        }
+        self._write_metrics(scores)
+        return {f"agreement_{side}": share for side, share in self._best.agreed.items()}
+
+    def _write_metrics(self, scores: dict[str, float]) -> None:
+        """Write how things are, and what the best student agrees in; a loss only if it is one."""
+        last = {name: value for name, value in self.rows[-1].items() if math.isfinite(value)}
+        content = {
+            **last,
+            **{f"agreement_{side}": share for side, share in self._best.agreed.items()},
+            **{f"agreement_{name}": score for name, score in scores.items()},
+            **self._about,
+            "engine": self.engine.kind,
+        }
+        write_json(self._out / "metrics.json", content)
 
     def _candidates(self) -> Iterator[tuple[str, ResNet50]]:
         network = self._shown

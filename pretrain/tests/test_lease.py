@@ -159,6 +159,44 @@ def test_what_takes_too_long_to_compile_is_given_up(
     assert "it took more than 0.2 s" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "error", [subprocess.CalledProcessError(1, "gcc"), TypeError("no"), MemoryError()]
+)
+def test_however_a_compiler_fails_training_goes_on(
+    tiny: Settings, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_args: object, **_more: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "compile", fail)
+    engine = Engine(small_learner(), tiny.lease, "compile")
+    assert engine(some_batch()).isfinite().all()
+    assert engine.kind == "eager"
+
+
+class Noting(SmallNetwork):
+    """Notes whether cuDNN is asked to search for kernels."""
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.searched = torch.backends.cudnn.benchmark
+        return super().forward(images)
+
+
+def test_only_steps_search_for_the_fastest_kernels(tiny: Settings) -> None:
+    learner, network = small_learner(), Noting()
+    learner.network = network  # type: ignore[assignment]
+    Engine(learner, tiny.lease, "eager")(some_batch())
+    assert network.searched
+    assert not torch.backends.cudnn.benchmark
+
+
+def test_the_time_runs_from_the_programs_beginning(tiny: Settings) -> None:
+    lent = session.Lent(tiny, "cpu", "eager", HERE, HERE, 100.0, time.monotonic() - 70)
+    assert 29 < lent.left() <= 30
+    early = "import sys, pretrain.lease as lease; assert lease.BEGUN and 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", early], cwd=HERE.parent, check=True)
+
+
 def test_a_time_limit_ends_with_its_block() -> None:
     with pytest.raises(TimeoutError, match=r"more than 0\.05 s"), time_limit(0.05):
         time.sleep(5)
@@ -306,7 +344,7 @@ def training(tiny: Settings, carried_folder: Path, tmp_path: Path) -> Iterator[T
     with session.opened(lent) as classroom:
         learner = session.student(lent)
         engine = Engine(learner, tiny.lease, "eager")
-        yield Training(learner, classroom, engine, tiny.lease, tmp_path)
+        yield Training(learner, classroom, engine, tiny.lease, tmp_path, {"device": "cpu"})
 
 
 def test_the_best_student_is_written_and_what_blew_up_is_put_back(
@@ -318,7 +356,10 @@ def test_the_best_student_is_written_and_what_blew_up_is_put_back(
     network = training.learner.network
     assert training.learner.step >= 5
     assert not any(layer.training for layer in norms(network))
-    figures = training.finish({"device": "cpu"})
+    # A kill from now on leaves all that joining needs.
+    assert read_json(tmp_path / "metrics.json")["step"] == training.learner.step
+    parts.read(tmp_path, list(network.layers))
+    figures = training.finish()
     assert set(figures) == {"agreement_32", "agreement_64"}
     rows = read_csv(tmp_path / "log.csv")
     assert int(rows[-1]["step"]) == training.learner.step
@@ -334,3 +375,4 @@ def test_the_best_student_is_written_and_what_blew_up_is_put_back(
     training._show(schedule)
     assert all(parameter.isfinite().all() for parameter in training.learner.parameters())
     assert training._factor == 0.5
+    assert "feature_loss" not in read_json(tmp_path / "metrics.json")  # which has no NaN
