@@ -34,7 +34,9 @@ class Classroom:
         }
         self._held_out = {side: self._examined(side) for side in self._sides}
         self._fill()
-        self._scales = {side: Scale.of(some.known()) for side, some in self.reservoirs.items()}
+        # One of all sides: of the rarest alone there are few scenes yet.
+        known = [some.known() for some in self.reservoirs.values()]
+        self._scale = Scale.of(torch.cat(known))
 
     def _examined(self, side: int) -> tuple[Tensor, Tensor]:
         """Return scenes of held-out pictures, and the classes that the teachers give them."""
@@ -86,15 +88,13 @@ class Classroom:
     def draw(self, side: Side) -> Batch:
         """Return a batch of scenes of one side."""
         self.views[side.side] += side.batch_size
-        return self.reservoirs[side.side].draw(
-            side.batch_size, self._random, self._scales[side.side]
-        )
+        return self.reservoirs[side.side].draw(side.batch_size, self._random, self._scale)
 
     def images(self, number: int) -> Tensor:
         """Return scenes as the student takes them, of all sides in turn; no views are counted."""
         side = list(self._sides)[number % len(self._sides)]
         known, size = self.reservoirs[side], self._sides[side].batch_size
-        return known.draw(size, self._random, self._scales[side]).images
+        return known.draw(size, self._random, self._scale).images
 
     def scenes(self) -> int:
         """Return how many scenes the teachers have answered, the held-out ones aside."""

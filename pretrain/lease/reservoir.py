@@ -10,11 +10,17 @@ from pretrain.student import preprocess
 
 SCALED_BY = 20_000
 """Scenes that the mean and the deviation of the teachers' features are taken from, at most."""
+LEAST = 0.05
+"""Least deviation of a feature, as a share of the mean of all."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Standardises the teachers' features, each by its own mean and deviation."""
+    """Standardises the teachers' features, each by its own mean and deviation.
+
+    One that hardly varies in the scenes that this is taken from may vary in later ones: `LEAST` of
+    the mean deviation keeps it from outweighing all others.
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -23,7 +29,8 @@ class Scale:
     def of(cls, features: Tensor) -> "Scale":
         """Return the scale of features (n, k)."""
         part = features[:SCALED_BY].float()
-        return cls(part.mean(0), part.std(0) + 1e-3)
+        deviation = part.std(0)
+        return cls(part.mean(0), torch.maximum(deviation, LEAST * deviation.mean() + 1e-3))
 
     def __call__(self, features: Tensor) -> Tensor:
         """Return (n, k) float32."""

@@ -104,10 +104,17 @@ def test_a_scene_keeps_its_answers_and_half_are_mirrored() -> None:
 
 
 def test_features_are_standardised() -> None:
-    features = torch.randn(4000, 3) * torch.tensor([1.0, 5.0, 0.1]) + 7
+    features = torch.randn(4000, 3) * torch.tensor([1.0, 5.0, 0.2]) + 7
     scaled = Scale.of(features.half())(features.half())
     torch.testing.assert_close(scaled.mean(0), torch.zeros(3), atol=0.01, rtol=0)
     torch.testing.assert_close(scaled.std(0), torch.ones(3), atol=0.02, rtol=0)
+
+
+def test_a_feature_that_hardly_varied_at_first_does_not_outweigh_the_others() -> None:
+    features = torch.randn(200, 40)
+    features[:, 0] = 0.0
+    scale = Scale.of(features.half())
+    assert scale(torch.ones(1, 40)).abs().max() < 25
 
 
 class SmallNetwork(nn.Module):
