@@ -30,7 +30,7 @@ def random_scene(
 
     A `plain_share` of them show one thing as a catalogue does: whole, gray, on black.
     """
-    if random.random() < plain_share:
+    if plain_share > 0 and random.random() < plain_share:
         scene, kind = _catalogued(random, library, side)
         return _coarse(random, scene), kind
     scene, kind = _composed(random, library, side)

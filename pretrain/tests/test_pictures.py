@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pretrain import collect
+from pretrain import collect, scenes
 from pretrain.pictures import Library, Picture, group_of, is_held_out, write_pictures
 from pretrain.scenes import plain_scene, random_scene
 from thaw.support.errors import ThawError
@@ -109,6 +109,20 @@ def test_any_layout_that_opencv_reads_becomes_rgba(
     assert pixels.shape == (50, 60, 4)
     assert pixels.dtype == np.uint8
     assert (pixels[..., :3] == 200).all()
+
+
+def test_without_catalogue_scenes_all_others_are_as_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The published bank has none: a number drawn for nothing would give other scenes."""
+
+    def composed(random: np.random.Generator, *_args: object) -> tuple[np.ndarray, str]:
+        assert random.bit_generator.state == np.random.default_rng(0).bit_generator.state
+        return np.zeros((8, 8, 3), np.uint8), "photo"
+
+    monkeypatch.setattr(scenes, "CUTMIX", 0)
+    monkeypatch.setattr(scenes, "_composed", composed)
+    random_scene(np.random.default_rng(0), None, 8, plain_share=0.0)  # type: ignore[arg-type]
 
 
 def test_catalogue_scenes_show_one_whole_gray_object_on_black(tmp_path: Path) -> None:
