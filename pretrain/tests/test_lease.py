@@ -5,8 +5,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -182,10 +184,10 @@ def test_however_a_compiler_fails_training_goes_on(
 
 
 class Noting(SmallNetwork):
-    """Notes whether cuDNN is asked to search for kernels."""
+    """Notes what it is given, and whether cuDNN is asked to search for kernels."""
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        self.searched = torch.backends.cudnn.benchmark
+        self.seen, self.searched = images, torch.backends.cudnn.benchmark
         return super().forward(images)
 
 
@@ -195,6 +197,35 @@ def test_only_steps_search_for_the_fastest_kernels(tiny: Settings) -> None:
     Engine(learner, tiny.lease, "eager")(some_batch())
     assert network.searched
     assert not torch.backends.cudnn.benchmark
+
+
+def test_a_recorded_step_sees_each_new_batch(
+    tiny: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what PyTorch has of CUDA graphs replaced: recording runs the step, replaying nothing."""
+    replays: list[int] = []
+    graph = SimpleNamespace(replay=lambda: replays.append(1))
+    stream = SimpleNamespace(wait_stream=lambda _other: None)
+    for name, result in (
+        ("Stream", stream),
+        ("current_stream", stream),
+        ("stream", nullcontext()),
+        ("CUDAGraph", graph),
+        ("graph", nullcontext()),
+    ):
+        monkeypatch.setattr(torch.cuda, name, lambda *_args, result=result: result)
+    learner, network = small_learner(), Noting()
+    learner.network = network  # type: ignore[assignment]
+    engine = Engine(learner, tiny.lease, "graphs")
+    first = some_batch()
+    second = Batch(first.images + 1, first.features + 1, first.logits)
+    before = engine(first)
+    recorded = network.seen
+    assert torch.equal(recorded, first.images)
+    assert engine(second) is not before
+    assert network.seen is recorded
+    assert torch.equal(recorded, second.images)
+    assert (engine.kind, len(replays)) == ("graphs", 2)
 
 
 def test_the_time_runs_from_the_programs_beginning(tiny: Settings) -> None:
