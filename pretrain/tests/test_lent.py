@@ -88,7 +88,7 @@ def test_the_check_measures_all_that_the_page_asks_for(
     tiny: Settings, carried_folder: Path
 ) -> None:
     folder = carried_folder.parent
-    said = lent(commands()[0], folder, tiny, seconds=150)
+    said = lent(commands()[0], folder, tiny, seconds=60)
     figures = read_json(folder / "out/check.json")
     assert figures["scenes_per_second"] > 0
     assert figures["answers_per_second_32"] > 0
@@ -116,7 +116,7 @@ def test_a_session_ends_in_the_file_that_ships(
     tiny: Settings, carried_folder: Path, joined: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = carried_folder.parent
-    lent(commands()[1], folder, tiny, seconds=30)
+    lent(commands()[1], folder, tiny, seconds=20)
     back = sorted(path.name for path in (folder / "out").iterdir())
     expected = [f"student-{number}.npz" for number in range(4)]
     assert set(back) == {*expected, "log.csv", "metrics.json", "output.txt"}
