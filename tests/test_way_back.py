@@ -62,9 +62,7 @@ def applied(project: Project) -> None:
     assert json.loads((project.root / "metrics/partial.json").read_text())
 
 
-@pytest.mark.parametrize(
-    "state", [mistyped, killed, pytest.param(applied, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("state", [mistyped, killed, pytest.param(applied, marks=pytest.mark.long)])
 def test_from_what_the_cache_has(project: Project, state: Callable[[Project], None]) -> None:
     state(project)
     assert project.changed()
