@@ -262,6 +262,7 @@ def test_dvcs_own_list_of_paths_in_use_can_be_removed_where_a_kill_cut_it_off(
     assert faults.recovers(project, "report") == ""
 
 
+@pytest.mark.long
 def test_a_damaged_object_of_dvcs_cache_is_named_and_replaced(project: Project) -> None:
     """DVC itself copies it to the workspace, and keeps it when its stage runs again."""
     copy = project.root / "data/features/features.h5"
@@ -334,9 +335,8 @@ def test_a_bad_param_ends_with_one_message_and_removes_nothing(project: Project)
     assert project.changed() == ""
 
 
-@pytest.mark.parametrize(
-    ("freeze", "cached"), [pytest.param("10", False, marks=pytest.mark.long), ("conv4", True)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("freeze", "cached"), [("10", False), ("conv4", True)])
 def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     project: Project, freeze: str, cached: bool
 ) -> None:
@@ -390,6 +390,7 @@ def test_an_artifact_of_a_repository_with_a_remote_names_pictures(
     assert len(json.loads(line)["classes"]) == 3
 
 
+@pytest.mark.long
 def test_weights_without_a_top_leave_the_references(project: Project) -> None:
     keras.utils.set_random_seed(0)
     weights.resnet50(32, top=False).save_weights(project.root / "notop.weights.h5")
