@@ -100,12 +100,7 @@ def _catalogued(random: Generator, library: Library, side: int) -> tuple[Image, 
     kind = str(random.choice(("clipart", "emoji")))
     pixels = _cropped(library.pixels(random.choice(library.by_kind[kind])))
     longest = side * random.uniform(0.6, 0.95)
-    stretch = np.exp(random.uniform(-0.3, 0.0, 2))
-    height, width = pixels.shape[:2]
-    factor = longest / max(height, width)
-    size = tuple(
-        max(2, round(n * factor * s)) for n, s in zip((width, height), stretch, strict=True)
-    )
+    size = _stretched(random, pixels, longest, -0.3, 0.0)
     turn = _affine(random, side, turned=8.0, scale=1.0, shift=0.02, centre=size, sheared=0.05)
     layer = _resized(premultiplied(pixels), size)
     layer = cv2.warpAffine(layer, turn, (side, side), flags=cv2.INTER_LINEAR)
@@ -115,6 +110,16 @@ def _catalogued(random: Generator, library: Library, side: int) -> tuple[Image, 
     level, contrast = random.uniform(70, 240), random.uniform(0.2, 1.2)
     shown = np.clip(level * alpha + contrast * (shades - mean * alpha), 0, 255)
     return _bytes(shown)[..., None].repeat(3, axis=2), kind
+
+
+def _stretched(
+    random: Generator, pixels: Image, longest: float, low: float, high: float
+) -> tuple[int, int]:
+    """Return a picture's width and height, each stretched by e^low to e^high, at a longest side."""
+    stretch = np.exp(random.uniform(low, high, 2))
+    height, width = pixels.shape[:2]
+    factor = longest / max(height, width)
+    return max(2, round(width * factor * stretch[0])), max(2, round(height * factor * stretch[1]))
 
 
 def _cropped(pixels: Image) -> Image:
@@ -166,12 +171,7 @@ def _pasted(
     """Put a picture on the canvas at a random size, angle and place."""
     side = canvas.shape[0]
     longest = side * random.uniform(0.4, 1.25)
-    stretch = np.exp(random.uniform(-0.2, 0.2, 2))
-    height, width = pixels.shape[:2]
-    factor = longest / max(height, width)
-    size = tuple(
-        max(2, round(n * factor * s)) for n, s in zip((width, height), stretch, strict=True)
-    )
+    size = _stretched(random, pixels, longest, -0.2, 0.2)
     scaled = _resized(premultiplied(pixels), size)
     turned = 180.0 if random.random() < 0.15 else 20.0
     turn = _affine(random, side, turned, scale=1.0, shift=0.2, centre=size)
